@@ -1,0 +1,260 @@
+"""Banks: layers that hold many networks and multiply them all in one call."""
+
+import copy
+import math
+
+import torch
+from torch import nn
+
+
+class LinearBank(nn.Module):
+    """Apply a linear map a network to a batch a network.
+
+    The number of networks is read from the tensors, so that the same forward serves
+    expanded fast weights through :func:`torch.func.functional_call`.
+
+    Parameters
+    ----------
+    n_networks, n_in, n_out : int
+        Length of the network axis, and the padded widths.
+    device, dtype : torch.device and torch.dtype, optional
+        Of the tensors.
+
+    Attributes
+    ----------
+    weight : Parameter of shape (n_networks, n_in, n_out)
+        One matrix a network.
+    bias : Parameter of shape (n_networks, 1, n_out)
+        One bias a network.
+    """
+
+    def __init__(self, n_networks, n_in, n_out, *, device=None, dtype=None):
+        super().__init__()
+        kwargs = {"device": device, "dtype": dtype}
+        self.weight = nn.Parameter(torch.zeros(n_networks, n_in, n_out, **kwargs))
+        self.bias = nn.Parameter(torch.zeros(n_networks, 1, n_out, **kwargs))
+
+    def reset(self, streams, purpose, n_in=None):
+        """Draw initial weights at the networks' own, unpadded widths.
+
+        Weights and biases are uniform in ``+-1 / sqrt(n_in)``, as in torch's Linear;
+        rows of padding stay zero, and under AdamW they remain so.
+
+        Parameters
+        ----------
+        streams : Streams
+            Where the numbers come from.
+        purpose : str
+            Names the layer in the streams.
+        n_in : sequence of int of length n_networks, optional
+            Unpadded widths; by default the whole width.
+
+        Returns
+        -------
+        self : LinearBank
+            The layer itself.
+        """
+        _, padded, n_out = self.weight.shape
+        widths = [padded] * len(streams.keys) if n_in is None else n_in
+
+        def draw(key, width):
+            # float64, so that a float32 network is a float64 network rounded
+            generator = streams.generator(key, f"init {purpose}")
+            bound = 1 / math.sqrt(max(width, 1))
+            drawn = torch.rand(
+                (width + 1, n_out), generator=generator, dtype=torch.float64
+            )
+            return drawn.mul_(2 * bound).sub_(bound)
+
+        with torch.no_grad():
+            self.weight.zero_()
+            for k, drawn in enumerate(streams.each(draw, widths)):
+                self.weight[k, : len(drawn) - 1] = drawn[:-1].to(self.weight)
+                self.bias[k, 0] = drawn[-1].to(self.bias)
+        return self
+
+    def forward(self, inputs):
+        """Map the rows of every network.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n_networks, n_rows, n_in)
+            Or (1, n_rows, n_in), the same rows for every network.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_rows, n_out)
+            ``inputs @ weight + bias`` of each network.
+        """
+        n_networks = self.weight.shape[0]
+        if inputs.shape[0] != n_networks:
+            inputs = inputs.expand(n_networks, -1, -1)
+        return torch.baddbmm(self.bias, inputs, self.weight)
+
+
+class DropoutBank(nn.Module):
+    """Drop units with one rate a network, from keyed streams.
+
+    Parameters
+    ----------
+    rates : Tensor of shape (n_networks,)
+        Probability that a unit is dropped.
+    purpose : str
+        Names the layer in the streams.
+
+    Attributes
+    ----------
+    streams : Streams or None
+        Set by whoever trains; without it the layer refuses to train.
+    """
+
+    def __init__(self, rates, purpose):
+        super().__init__()
+        self.register_buffer("rates", rates)
+        self.purpose = purpose
+        self.streams = None
+        self._drops = bool((rates > 0).any())
+
+    def forward(self, features):
+        """Drop units while training, pass them on otherwise.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_networks, n_rows, n_hidden)
+            What the layer before gave.
+
+        Returns
+        -------
+        features : Tensor of shape (n_networks, n_rows, n_hidden)
+            Scaled by ``1 / (1 - rate)`` where kept.
+        """
+        if not (self.training and self._drops):
+            return features
+        return features * self.streams.keep_mask(
+            self.purpose, self.rates, *features.shape[1:], features.dtype
+        )
+
+
+class RowsBank(nn.Module):
+    """Hold one row of parameters a task, most of them untouched by a batch.
+
+    While training, :meth:`forward` gathers each task of the batch once into a small
+    leaf, ``selected``; the optimizer moves these rows only (a lazy update). Slot
+    ``n_rows`` belongs to no task and stays zero: unknown tasks and padding read it.
+
+    Parameters
+    ----------
+    n_networks, n_rows, n_columns : int
+        Networks, tasks and parameters of a task.
+    widths : sequence of int of length n_networks, optional
+        Columns of each network that are not padding; by default all.
+    device, dtype : torch.device and torch.dtype, optional
+        Of the tensor.
+
+    Attributes
+    ----------
+    weight : Parameter of shape (n_networks, n_rows + 1, n_columns)
+        Zero at first.
+    selected : tuple of (ids, rows) or None
+        The rows of the last batch: flat ids (n_selected,), the leaf
+        (n_selected, n_columns) that receives gradients.
+    """
+
+    def __init__(
+        self, n_networks, n_rows, n_columns, widths=None, *, device=None, dtype=None
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(
+            torch.zeros(n_networks, n_rows + 1, n_columns, device=device, dtype=dtype)
+        )
+        widths = [n_columns] * n_networks if widths is None else widths
+        self.register_buffer(
+            "widths", torch.tensor(widths, device=device, dtype=self.weight.dtype)
+        )
+        self.lazy = False
+        self.selected = None
+
+    def __deepcopy__(self, memo):
+        # `selected` belongs to the graph of the last batch and cannot be copied.
+        new = type(self)(0, 0, 0)
+        memo[id(self)] = new
+        new.weight = copy.deepcopy(self.weight, memo)
+        new.widths = self.widths.clone()
+        new.lazy, new.training = self.lazy, self.training
+        return new
+
+    def flat_ids(self, rows):
+        """Number the rows of all networks through.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_networks, n), int64
+            Row positions, by network.
+
+        Returns
+        -------
+        ids : Tensor of shape (n_networks * n,), int64
+            Positions in the weight seen as one long table.
+        """
+        n_networks, n_slots, _ = self.weight.shape
+        offsets = torch.arange(n_networks, device=rows.device) * n_slots
+        return (rows + offsets[:, None]).flatten()
+
+    def forward(self, rows):
+        """Gather rows by number.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_networks, n), int64
+            Task of each row of the batch; ``n_rows`` for none.
+
+        Returns
+        -------
+        gathered : Tensor of shape (n_networks, n, n_columns)
+            The parameters of each row's task.
+        """
+        ids = self.flat_ids(rows)
+        table = self.weight.flatten(0, 1)
+        if self.lazy and self.training:
+            unique, inverse = torch.unique(ids, return_inverse=True)
+            leaf = table.detach().index_select(0, unique).requires_grad_()
+            self.selected = unique, leaf
+            table, ids = leaf, inverse
+        gathered = table.index_select(0, ids)
+        return gathered.view(*rows.shape, -1)
+
+
+def take_networks(module, index):
+    """Copy a module with some of its networks.
+
+    Every parameter and buffer carries the network axis first; a module whose tensors
+    do not (an encoder shared by several networks) has a method ``take_networks`` of
+    its own, called on the copy.
+
+    Parameters
+    ----------
+    module : Module
+        A bank, or a module made of banks.
+    index : sequence of int or Tensor of int64
+        Positions of the networks to take, in the order wanted.
+
+    Returns
+    -------
+    taken : Module
+        A deep copy with ``len(index)`` networks, in the mode of the original.
+    """
+    taken = copy.deepcopy(module)
+    for part in taken.modules():
+        if hasattr(part, "take_networks"):
+            part.take_networks(index)
+            continue
+        for tensors in (part._parameters, part._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None:
+                    continue
+                rows = torch.as_tensor(index, device=tensor.device, dtype=torch.long)
+                kept = tensor.detach().index_select(0, rows)
+                if isinstance(tensor, nn.Parameter):
+                    kept = nn.Parameter(kept, requires_grad=tensor.requires_grad)
+                tensors[name] = kept
+    return taken

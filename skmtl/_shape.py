@@ -1,0 +1,43 @@
+"""The sizes of a bank."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class BankShape:
+    """The sizes that an architecture and a weighting are built for.
+
+    Parameters
+    ----------
+    n_inputs : tuple of int, length n_networks
+        Unpadded widths of the encoded table, by network.
+    n_outputs : int
+        Outputs of all column tasks side by side, or of one row task.
+    n_tasks : int
+        Number of tasks.
+    row_tasks : bool, default=False
+        Whether each row belongs to one task.
+    dtype : torch.dtype, default=torch.float32
+        Of the parameters.
+    padded_width : int, default=None
+        Width of the encoded table; None is the widest network's.
+    """
+
+    n_inputs: tuple[int, ...]
+    n_outputs: int
+    n_tasks: int
+    row_tasks: bool = False
+    dtype: torch.dtype = torch.float32
+    padded_width: int | None = None
+
+    @property
+    def n_networks(self):
+        """Length of the network axis, int."""
+        return len(self.n_inputs)
+
+    @property
+    def width(self):
+        """Padded number of inputs, int."""
+        return self.padded_width or max(1, *self.n_inputs)
