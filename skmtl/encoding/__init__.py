@@ -1,0 +1,16 @@
+"""Choices for ``encoding=``: from the columns of a table to the inputs of a network."""
+
+from .._encoder_bank import EncodedColumns, EncoderBank
+from ._auto import Auto
+from ._base import Encoding
+from ._piecewise_linear import PiecewiseLinear
+from ._standard import Standard
+
+__all__ = [
+    "Auto",
+    "EncodedColumns",
+    "EncoderBank",
+    "Encoding",
+    "PiecewiseLinear",
+    "Standard",
+]
