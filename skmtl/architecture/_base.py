@@ -1,0 +1,137 @@
+"""What every architecture answers."""
+
+from torch import nn
+
+from .._strategy import Strategy
+
+
+class Architecture(Strategy):
+    """Base class of the choices for ``architecture=``."""
+
+    def build(self, shape, streams=None):
+        """Make the module.
+
+        Parameters
+        ----------
+        shape : BankShape
+            Sizes of the bank.
+        streams : Streams, optional
+            Source of the initial weights. Without it the weights are zero, to be
+            loaded.
+
+        Returns
+        -------
+        module : ArchitectureModule
+            Parameters carry the network axis first.
+        """
+        raise NotImplementedError("abstract method")
+
+
+class ArchitectureModule(nn.Module):
+    """Base class of what ``Architecture.build`` returns.
+
+    Attributes
+    ----------
+    has_features : bool
+        Whether all tasks read one common representation. Gradient-based weightings
+        need it.
+    """
+
+    has_features = True
+
+    def features(self, inputs):
+        """Compute the shared representation.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n_networks, n_rows, n_inputs)
+            Encoded rows.
+
+        Returns
+        -------
+        features : Tensor of shape (n_networks, n_rows, n_hidden)
+            What the heads read.
+        """
+        raise NotImplementedError("abstract method")
+
+    def head(self, features, task=None):
+        """Read the outputs off the shared representation.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_networks, n_rows, n_hidden)
+            The shared representation.
+        task : Tensor of shape (n_networks, n_rows), int64, optional
+            Task of each row; ``n_tasks`` for none. Row tasks only.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_rows, n_outputs)
+            Column tasks: all heads side by side. Row tasks: those of the row's task.
+        """
+        raise NotImplementedError("abstract method")
+
+    def forward(self, inputs, task=None):
+        """Compute the outputs.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n_networks, n_rows, n_inputs)
+            Encoded rows.
+        task : Tensor of shape (n_networks, n_rows), int64, optional
+            Task of each row.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_rows, n_outputs)
+            ``head(features(inputs), task)``.
+        """
+        return self.head(self.features(inputs), task)
+
+    def shared_parameters(self):
+        """List the parameters that every task trains and `weights` act on.
+
+        Returns
+        -------
+        parameters : list of Parameter
+            Each of shape (n_networks, ...).
+        """
+        raise NotImplementedError("abstract method")
+
+    def set_output_bias(self, bias):
+        """Start the heads at the best constant prediction.
+
+        Parameters
+        ----------
+        bias : Tensor of shape (n_networks, n_outputs)
+            From the loss of each task.
+        """
+        raise NotImplementedError("abstract method")
+
+    def linear_head(self):
+        """Give the matrix by which column tasks read the features, if there is one.
+
+        Returns
+        -------
+        weight : Tensor of shape (n_networks, n_hidden, n_outputs) or None
+            None when the heads are more than one matrix product; gradients with
+            respect to the features then go through autograd.
+        """
+        return None
+
+    def penalty(self, share):
+        """Compute a regulariser that belongs to no task.
+
+        Parameters
+        ----------
+        share : callable
+            Returns the (n_networks, n_tasks) share of the training weight of each task
+            that the batch holds, times batches an epoch, over the training weight of
+            all tasks.
+
+        Returns
+        -------
+        penalty : Tensor of shape (n_networks,) or None
+            Added to the objective; None when there is nothing to add.
+        """
+        return None
