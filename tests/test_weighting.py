@@ -1,0 +1,703 @@
+"""Weightings: their mathematics, and what training makes of them."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import nnls
+from torch.func import functional_call
+
+from skmtl._net import Blueprint, fit_bank
+from skmtl._net._objective import rescaled
+from skmtl._net._training import BankTraining
+from skmtl.architecture import BankShape, HardSharing
+from skmtl.architecture._hard_sharing import HardSharingModule
+from skmtl.weighting import Equal, PCGrad, Uncertainty, Weighting, WeightingModule
+from skmtl.weighting._pcgrad import PCGradModule
+
+seeds = st.integers(0, 999)
+WEIGHTINGS = [Equal(), Uncertainty(), PCGrad(), PCGrad("parameters")]
+TANH = HardSharing((5, 4), activation="tanh")
+
+
+def shape(n_networks, n_tasks, dtype=torch.float64):
+    return BankShape((3,) * n_networks, n_tasks, n_tasks, False, dtype)
+
+
+def random_jacobian(n_networks, n_tasks, n_shared=6, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    size = n_networks, n_tasks, n_shared
+    return torch.randn(size, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def pcgrad(jacobian, make_streams):
+    """Weights by PCGrad of a jacobian (n_networks, n_tasks, n_shared)."""
+    n_networks, n_tasks, _ = jacobian.shape
+    streams = make_streams(*range(n_networks))
+    module = PCGrad().build(shape(n_networks, n_tasks), streams)
+    everything = torch.ones(n_networks, n_tasks, dtype=torch.bool)
+    return module.weights(None, jacobian @ jacobian.mT, everything)
+
+
+def direction(weights, jacobian):
+    return (weights[:, None] @ jacobian).squeeze(1)
+
+
+def fix_orders(monkeypatch, orders):
+    monkeypatch.setattr(PCGradModule, "_orders", lambda self, *args: orders)
+
+
+def start_training(plans, data):
+    blueprint = Blueprint.from_plans(plans, data, "float64")
+    training = BankTraining(blueprint, plans, data, torch.device("cpu"))
+    training._live_module.train()
+    return training
+
+
+def first_gradients(plans, data):
+    """Gradients of the first batch, by name, and the training and batch they are of."""
+    training = start_training(plans, data)
+    batch = next(iter(training.batches))
+    training.streams.n_rows = batch.n_rows
+    _, weights = training.objective.backward(batch)
+    named = training.module.architecture.named_parameters()
+    return {n: p.grad for n, p in named if p.grad is not None}, weights, training, batch
+
+
+def task_gradients(training, batch):
+    """Each task's gradient at every parameter, by autograd of one task at a time."""
+    architecture = training.module.architecture
+    named = dict(architecture.named_parameters())
+    losses = training.objective.losses(architecture(batch.inputs, batch.task), batch)
+    return [
+        dict(
+            zip(
+                named,
+                torch.autograd.grad(
+                    losses[:, t].sum(),
+                    list(named.values()),
+                    retain_graph=True,
+                    materialize_grads=True,
+                ),
+                strict=True,
+            )
+        )
+        for t in range(losses.shape[1])
+    ]
+
+
+def is_shared(name):
+    return name.startswith("layers.")
+
+
+# -- PCGrad: mathematics ---------------------------------------------------------
+
+
+def test_pcgrad_by_hand(make_streams):
+    # g1 = (1, 0) and g2 = (-1, 1): g1 becomes (1/2, 1/2), g2 becomes (0, 1).
+    jacobian = torch.tensor([[[1.0, 0.0], [-1.0, 1.0]]]).double()
+    weights = pcgrad(jacobian, make_streams)
+    torch.testing.assert_close(weights, torch.tensor([[2.0, 1.5]]).double())
+    expected = torch.tensor([[0.5, 1.5]]).double()
+    torch.testing.assert_close(direction(weights, jacobian), expected)
+
+
+def test_pcgrad_projects_in_turn_by_hand(make_streams, monkeypatch):
+    jacobian = torch.tensor([[[1.0, 1.0], [-2.0, 0.0], [1.0, -2.0]]]).double()
+    fix_orders(monkeypatch, torch.tensor([[[0, 1, 2]] * 3]))
+    weights = pcgrad(jacobian, make_streams)
+    # g1: on g2, (0, 1); on g3, inner -2 over 5: (0, 1) + .4 (1, -2) = (.4, .2).
+    # g2: on g1, inner -2 over 2: (-1, 1); on g3, inner -3 over 5: (-.4, -.2).
+    # g3: on g1, inner -1 over 2: (1.5, -1.5); on g2, inner -3 over 4: (0, -1.5).
+    expected = torch.tensor([[0.0, -1.5]]).double()
+    torch.testing.assert_close(direction(weights, jacobian), expected)
+
+
+@given(seed=seeds, n_tasks=st.integers(1, 6))
+def test_pcgrad_equals_torchjd_in_the_same_order(seed, n_tasks, make_streams):
+    oracle = pytest.importorskip("torchjd.aggregation").PCGrad()
+    jacobian = random_jacobian(2, n_tasks, n_tasks, seed)
+    generator = torch.Generator().manual_seed(seed)
+    orders = torch.rand(2, n_tasks, n_tasks, generator=generator).argsort(-1)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fix_orders(monkeypatch, orders)
+        ours = direction(pcgrad(jacobian, make_streams), jacobian)
+        for k in range(2):
+            drawn = iter(orders[k])
+            monkeypatch.setattr(torch, "randperm", lambda n, drawn=drawn: next(drawn))
+            torch.testing.assert_close(ours[k], oracle(jacobian[k]))
+
+
+@given(seed=seeds)
+def test_two_tasks_are_projected_on_the_cone_that_hurts_neither(seed, make_streams):
+    """With two tasks PCGrad is UPGrad: the nearest gradients that hurt no task."""
+    jacobian = random_jacobian(1, 2, 3, seed)
+    ours = direction(pcgrad(jacobian, make_streams), jacobian)[0].numpy()
+    rows = jacobian[0].numpy()
+    projected = [g + rows.T @ nnls(rows.T, -g)[0] for g in rows]
+    np.testing.assert_allclose(ours, sum(projected), atol=1e-9)
+
+
+def test_two_tasks_never_get_a_direction_that_hurts_one(make_streams):
+    jacobian = random_jacobian(1000, 2, 3)
+    agreement = (
+        jacobian @ direction(pcgrad(jacobian, make_streams), jacobian)[..., None]
+    )
+    assert agreement.min() > -1e-12
+    conflicts = (jacobian[:, 0] * jacobian[:, 1]).sum(-1) < 0
+    assert 300 < conflicts.sum() < 700
+
+
+@given(seed=seeds, order=st.permutations(range(4)))
+def test_permuting_tasks_permutes_weights(seed, order, make_streams):
+    jacobian = random_jacobian(3, 4, 4, seed)
+    generator = torch.Generator().manual_seed(seed)
+    orders = torch.rand(3, 4, 4, generator=generator).argsort(-1)
+    position = torch.tensor(order).argsort()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fix_orders(monkeypatch, orders)
+        weights = pcgrad(jacobian, make_streams)
+        fix_orders(monkeypatch, position[orders[:, order]])
+        permuted = pcgrad(jacobian[:, order], make_streams)
+    torch.testing.assert_close(permuted, weights[:, order])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e3, 1e-2, 1e-4, 1e-6])
+def test_the_scale_of_the_losses_does_not_matter(scale, dtype, make_streams):
+    jacobian = random_jacobian(50, 4, 6, dtype=dtype)
+    weights = pcgrad(jacobian, make_streams)
+    scaled = pcgrad(jacobian * scale, make_streams)
+    torch.testing.assert_close(scaled, weights, rtol=1e-4, atol=1e-5)
+    assert (weights != 1).any(-1).sum() > 40
+
+
+def test_gradients_of_zero_are_skipped(make_streams):
+    jacobian = random_jacobian(20, 3)
+    jacobian[:, 1] = 0
+    weights = pcgrad(jacobian, make_streams)
+    two = pcgrad(jacobian[:, [0, 2]], make_streams)
+    torch.testing.assert_close(weights[:, [0, 2]], two)
+    assert weights.isfinite().all()
+    nothing = pcgrad(torch.zeros(2, 3, 4), make_streams)
+    assert torch.equal(nothing, torch.ones(2, 3))
+
+
+def test_identical_tasks_are_summed(make_streams):
+    jacobian = random_jacobian(5, 1).expand(-1, 3, -1)
+    assert torch.equal(pcgrad(jacobian, make_streams), torch.ones(5, 3).double())
+
+
+def test_opposite_tasks_cancel(make_streams):
+    one = random_jacobian(5, 1)
+    jacobian = torch.cat([one, -3 * one], dim=1)
+    weights = pcgrad(jacobian, make_streams)
+    torch.testing.assert_close(
+        direction(weights, jacobian), torch.zeros(5, 6).double(), rtol=0, atol=1e-12
+    )
+
+
+def test_orders_are_uniform_permutations(make_streams):
+    module = PCGrad().build(shape(1, 3), make_streams(0))
+    drawn = torch.cat([module._orders(3, "cpu")[0] for _ in range(600)]).tolist()
+    counts = dict.fromkeys(itertools.permutations(range(3)), 0)
+    for order in drawn:
+        counts[tuple(order)] += 1
+    assert all(240 < count < 360 for count in counts.values())
+
+
+def test_a_network_without_numbers_does_not_reach_the_others(make_streams):
+    jacobian = random_jacobian(3, 4)
+    clean = pcgrad(jacobian, make_streams)
+    jacobian[1, 2] = torch.nan
+    spoilt = pcgrad(jacobian, make_streams)
+    assert torch.equal(spoilt[[0, 2]], clean[[0, 2]])
+
+
+# -- Uncertainty and Equal: mathematics ------------------------------------------
+
+
+def uncertainty(start, n_tasks, n_networks=2):
+    return Uncertainty(start).build(shape(n_networks, n_tasks))
+
+
+def test_the_penalty_and_its_gradient_by_hand():
+    module = uncertainty(0.0, 2)
+    s = torch.tensor([[0.0, 1.0], [-1.0, 0.5]]).double()
+    losses = torch.tensor([[2.0, 3.0], [0.5, 1.0]]).double()
+    module.log_var_.data = s.clone()
+    everything = torch.ones(2, 2, dtype=torch.bool)
+    penalty = module.penalty(losses, everything)
+    np.testing.assert_allclose(
+        penalty[0].item(), 0.5 * (2 + 0 + 3 / np.e + 1), rtol=1e-12
+    )
+    penalty.sum().backward()
+    expected = 0.5 * (1 - torch.exp(-s) * losses)
+    torch.testing.assert_close(module.log_var_.grad, expected)
+
+
+def test_the_penalty_is_least_at_the_log_of_the_loss():
+    module = uncertainty(0.0, 3)
+    losses = torch.tensor([[0.1, 1.0, 7.0], [2.0, 3.0, 0.5]]).double()
+    everything = torch.ones(2, 3, dtype=torch.bool)
+    optimizer = torch.optim.LBFGS(module.parameters(), max_iter=100)
+
+    def closure():
+        optimizer.zero_grad()
+        total = module.penalty(losses, everything).sum()
+        total.backward()
+        return total
+
+    optimizer.step(closure)
+    torch.testing.assert_close(module.log_var_, losses.log(), rtol=0, atol=1e-4)
+    weights = module.weights(losses, None, everything)
+    torch.testing.assert_close(weights, 1 / losses, rtol=1e-3, atol=0)
+
+
+def test_uncertainty_neither_counts_nor_trains_absent_tasks():
+    present = torch.tensor([[True, False], [True, True]])
+    losses = torch.ones(2, 2).double()
+    module = uncertainty(0.5, 2)
+    module.penalty(losses, present).sum().backward()
+    assert module.log_var_.grad[0, 1] == 0
+    assert module.log_var_.grad[1, 1] != 0
+    weights = module.weights(losses, None, present)
+    assert weights[0, 1] == 0
+    assert (weights[present] > 0).all()
+
+
+def test_pcgrad_gives_absent_tasks_zero(make_streams):
+    jacobian = random_jacobian(2, 3)
+    jacobian[0, 1] = 0
+    present = torch.tensor([[True, False, True], [True, True, True]])
+    module = PCGrad().build(shape(2, 3), make_streams(0, 1))
+    weights = module.weights(None, jacobian @ jacobian.mT, present)
+    assert weights[0, 1] == 0
+    assert (weights[present] > 0).all()
+
+
+def test_networks_may_start_at_their_own_noise(make_data, make_plan):
+    data = make_data()
+    plans = [make_plan(data, k, weighting=Uncertainty(k / 2)) for k in range(3)]
+    module = start_training(plans, data).module
+    expected = torch.tensor([[0.0] * 3, [0.5] * 3, [1.0] * 3]).double()
+    assert torch.equal(module.weighting.log_var_, expected)
+
+
+def test_equal_weights_are_ones():
+    losses = torch.rand(2, 3)
+    present = torch.ones(2, 3, dtype=torch.bool)
+    assert torch.equal(
+        Equal().build(shape(2, 3)).weights(losses, None, present), torch.ones(2, 3)
+    )
+
+
+@given(
+    weights=st.lists(
+        st.lists(st.floats(-5, 5), min_size=3, max_size=3), min_size=1, max_size=4
+    )
+)
+def test_weights_are_rescaled_to_sum_to_the_number_of_tasks(weights):
+    weights = torch.tensor(weights).double()
+    scaled = rescaled(weights)
+    for before, after in zip(weights, scaled, strict=True):
+        total = before.sum()
+        if total > 0:
+            torch.testing.assert_close(after, before * 3 / total)
+        else:
+            assert torch.equal(after, before)
+
+
+# -- in training: the objective --------------------------------------------------
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS, ids=repr)
+@pytest.mark.parametrize("task_weights", [None, [2.0, 0.7, 0.3]], ids=["alike", "own"])
+def test_trunk_and_heads_follow_the_objective(
+    weighting, task_weights, make_data, make_plan
+):
+    """Trunk: mean of v w g. Heads: mean of v g."""
+    data = make_data(missing=0.4)
+    kwargs = {} if task_weights is None else {"task_weights": task_weights}
+    plans = [
+        make_plan(data, k, architecture=TANH, weighting=weighting, **kwargs)
+        for k in range(3)
+    ]
+    found, weights, training, batch = first_gradients(plans, data)
+    if weights is None:
+        weights = torch.ones(3, 3).double()
+    torch.testing.assert_close(weights.sum(-1), torch.full((3,), 3.0).double())
+    user = torch.tensor(task_weights or [1.0] * 3, dtype=torch.float64)
+    each = task_gradients(training, batch)
+    for name, gradient in found.items():
+        size = (-1, *[1] * (gradient.ndim - 1))
+        factors = [
+            user[t] * (weights[:, t].view(size) if is_shared(name) else 1.0) / 3
+            for t in range(3)
+        ]
+        expected = sum(f * g[name] for f, g in zip(factors, each, strict=True))
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-12)
+
+
+def test_weightings_change_the_trunk_and_not_the_heads(make_data, make_plan):
+    data = make_data(missing=0.3)
+    found = []
+    for weighting in (Equal(), Uncertainty(), PCGrad(), PCGrad("parameters")):
+        plan = make_plan(data, architecture=TANH, weighting=weighting)
+        training = start_training([plan], data)
+        if isinstance(weighting, Uncertainty):
+            spread = torch.tensor([[0.0, 1.0, -1.0]]).double()
+            training.module.weighting.log_var_.data = spread
+        # All tasks pull the features their own way, along one head.
+        head = training.module.architecture.heads.shared.weight
+        head.data = head.data[..., :1] * torch.tensor([1.0, -1.0, 1.0]).double()
+        batch = next(iter(training.batches))
+        training.objective.backward(batch)
+        named = training.module.architecture.named_parameters()
+        found.append({n: p.grad for n, p in named})
+    equal, *others = found
+    for other in others:
+        for name, gradient in other.items():
+            if is_shared(name):
+                assert not torch.allclose(gradient, equal[name], rtol=1e-3)
+            else:
+                torch.testing.assert_close(gradient, equal[name])
+
+
+def recorded_gramians(plans, data, monkeypatch):
+    seen = []
+    original = PCGradModule.weights
+
+    def weights(self, losses, gramian, present):
+        seen.append(gramian)
+        return original(self, losses, gramian, present)
+
+    with monkeypatch.context() as context:
+        context.setattr(PCGradModule, "weights", weights)
+        _, _, training, batch = first_gradients(plans, data)
+    return seen[0], training, batch
+
+
+@pytest.mark.parametrize("linear_skip", [False, True], ids=["plain", "skip"])
+@pytest.mark.parametrize(
+    "labels",
+    [{}, {"kind": "class", "n_classes": [2, 3, 4, 2], "n_tasks": 4}],
+    ids=["numbers", "classes"],
+)
+def test_the_closed_form_of_the_gramian_equals_autograd(
+    labels, linear_skip, make_data, make_plan, monkeypatch
+):
+    data = make_data(missing=0.4, weighted=True, **labels)
+    architecture = HardSharing((5,), activation="tanh", linear_skip=linear_skip)
+    plans = [
+        make_plan(
+            data, k, np.arange(20 + k), architecture=architecture, weighting=PCGrad()
+        )
+        for k in range(2)
+    ]
+    closed, training, batch = recorded_gramians(plans, data, monkeypatch)
+    monkeypatch.setattr(HardSharingModule, "linear_head", lambda self: None)
+    generic, *_ = recorded_gramians(plans, data, monkeypatch)
+    torch.testing.assert_close(closed, generic, rtol=0, atol=1e-12)
+    architecture = training.module.architecture
+    features = architecture.features(batch.inputs).detach().requires_grad_()
+    losses = training.objective.losses(architecture.head(features), batch)
+    jacobian = torch.stack(
+        [
+            torch.autograd.grad(losses[:, t].sum(), features, retain_graph=True)[0]
+            for t in range(losses.shape[1])
+        ],
+        dim=1,
+    ).flatten(2)
+    torch.testing.assert_close(closed, jacobian @ jacobian.mT, rtol=0, atol=1e-12)
+    assert (closed.abs() > 1e-6).all()
+
+
+@pytest.mark.parametrize("row_tasks", [False, True], ids=["columns", "rows"])
+def test_gradients_at_the_parameters_equal_those_of_each_task(
+    row_tasks, make_data, make_plan, monkeypatch
+):
+    data = make_data(row_tasks=row_tasks, weighted=True)
+    plans = [
+        make_plan(data, k, architecture=TANH, weighting=PCGrad("parameters"))
+        for k in range(2)
+    ]
+    gramian, training, batch = recorded_gramians(plans, data, monkeypatch)
+    each = task_gradients(training, batch)
+    jacobian = torch.stack(
+        [
+            torch.cat([g.flatten(1) for n, g in task.items() if is_shared(n)], dim=1)
+            for task in each
+        ],
+        dim=1,
+    )
+    torch.testing.assert_close(gramian, jacobian @ jacobian.mT, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS[1:], ids=repr)
+def test_one_task_is_plain_training(weighting, make_data, make_plan, raw_outputs):
+    data = make_data(n_tasks=1)
+    plain, _ = fit_bank([make_plan(data)], data, dtype="float64")
+    weighted, training = fit_bank(
+        [make_plan(data, weighting=weighting)], data, dtype="float64"
+    )
+    torch.testing.assert_close(
+        raw_outputs(weighted, data), raw_outputs(plain, data), rtol=0, atol=1e-9
+    )
+    np.testing.assert_allclose(np.stack(training.weight_history), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS[1:], ids=repr)
+def test_with_nothing_to_share_all_weightings_are_one(
+    weighting, make_data, make_plan, raw_outputs
+):
+    data = make_data()
+    linear = HardSharing(())
+    plain, _ = fit_bank([make_plan(data, architecture=linear)], data, dtype="float64")
+    plan = make_plan(data, architecture=linear, weighting=weighting)
+    weighted, _ = fit_bank([plan], data, dtype="float64")
+    torch.testing.assert_close(
+        raw_outputs(weighted, data), raw_outputs(plain, data), rtol=0, atol=1e-9
+    )
+
+
+def test_tasks_absent_from_a_batch_get_no_weight(make_data, make_plan):
+    data = make_data()
+    data.weight[:, 1] = 0.0
+    data.weight[39, 1] = 1.0
+    for weighting in WEIGHTINGS[1:]:
+        plan = make_plan(data, weighting=weighting)
+        training = start_training([plan], data)
+        seen = []
+        for batch in training.batches:
+            _, weights = training.objective.backward(batch)
+            present = batch.weights[0].any(0)
+            seen.append(bool(present[1]))
+            assert (weights[0, ~present] == 0).all()
+            assert (weights[0, present] > 0).all()
+            torch.testing.assert_close(weights.sum(), torch.tensor(3.0).double())
+        assert sorted(seen) == [False] * 4 + [True]
+
+
+def test_uncertainty_learns_to_trust_the_task_it_can_fit(make_data, make_plan):
+    data = make_data(n_rows=60, n_tasks=2)
+    noise = np.random.default_rng(0).normal(size=60)
+    data.y[:, 1] = noise
+    plan = make_plan(
+        data, weighting=Uncertainty(), max_epochs=60, lr=0.05, task_weights=[1, 1]
+    )
+    net, training = fit_bank([plan], data)
+    noisy = net.module_.weighting.log_var_[0]
+    assert noisy[0] < noisy[1] - 0.5
+    last = training.weight_history[-1][0]
+    assert last[0] > 1.2 > 0.8 > last[1]
+
+
+def test_learned_weights_do_not_decay(make_data, make_plan):
+    data = make_data()
+    plan = make_plan(data, weighting=Uncertainty(), weight_decay=1.0)
+    training = start_training([plan], data)
+    learned = training.module.weighting.log_var_
+    (group,) = [
+        group
+        for group in training.optimizer.param_groups
+        if any(p is learned for p in group["params"])
+    ]
+    assert not group["decay"]
+
+
+def test_training_by_pcgrad_differs_from_equal(make_data, make_plan, raw_outputs):
+    data = make_data(n_features=2, n_tasks=5)
+    outputs = [
+        raw_outputs(
+            fit_bank([make_plan(data, weighting=weighting)], data, dtype="float64")[0],
+            data,
+        )
+        for weighting in (Equal(), PCGrad(), PCGrad("parameters"))
+    ]
+    for a, b in itertools.combinations(outputs, 2):
+        assert not torch.allclose(a, b, rtol=1e-3)
+
+
+# -- in training: errors ---------------------------------------------------------
+
+
+class Summed(Weighting):
+    """A method that sees the jacobian and sums it, for tests."""
+
+    def __init__(self, gradients="features"):
+        self.gradients = gradients
+
+    def build(self, shape, streams=None):
+        return SummedModule(self.gradients)
+
+
+class SummedModule(WeightingModule):
+    needs = "jacobian"
+
+    def __init__(self, gradients):
+        super().__init__()
+        self.gradients = gradients
+
+    def combine(self, jacobian, losses, present):
+        return jacobian.sum(1)
+
+
+@pytest.mark.parametrize("weighting", [PCGrad(), Summed()], ids=repr)
+def test_row_tasks_at_the_features_raise_naming_the_cure(
+    weighting, make_data, make_plan
+):
+    data = make_data(row_tasks=True)
+    name = type(weighting).__name__
+    with pytest.raises(ValueError, match=rf"{name}\(gradients='parameters'\)"):
+        fit_bank([make_plan(data, weighting=weighting)], data)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS[1:], ids=repr)
+def test_an_architecture_without_features_raises_naming_both(
+    weighting, make_data, make_plan, monkeypatch
+):
+    monkeypatch.setattr(HardSharingModule, "has_features", False)
+    data = make_data()
+    name = type(weighting).__name__
+    with pytest.raises(ValueError, match=rf"(?s){name}.*HardSharing"):
+        fit_bank([make_plan(data, weighting=weighting)], data)
+
+
+# -- in training: methods that see the jacobian ----------------------------------
+
+
+@pytest.mark.parametrize("gradients", ["features", "parameters"])
+@pytest.mark.parametrize("clip_norm", [None, 0.3])
+def test_a_summed_jacobian_is_equal_weighting(
+    gradients, clip_norm, make_data, make_plan, raw_outputs
+):
+    data = make_data(missing=0.3)
+    outputs = []
+    for weighting in (Equal(), Summed(gradients)):
+        plans = [
+            make_plan(
+                data,
+                k,
+                np.arange(15 + 11 * k),
+                architecture=TANH,
+                weighting=weighting,
+                clip_norm=clip_norm,
+            )
+            for k in range(2)
+        ]
+        outputs.append(raw_outputs(fit_bank(plans, data, dtype="float64")[0], data))
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("gradients", ["features", "parameters"])
+def test_a_summed_jacobian_heeds_the_weights_of_the_user(
+    gradients, make_data, make_plan
+):
+    data = make_data()
+    found = []
+    for weighting in (Equal(), Summed(gradients)):
+        plan = make_plan(data, weighting=weighting, task_weights=[2.0, 0.7, 0.3])
+        found.append(first_gradients([plan], data)[0])
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=0, atol=1e-12)
+
+
+def test_a_summed_jacobian_works_over_row_tasks(make_data, make_plan, raw_outputs):
+    data = make_data(row_tasks=True)
+    outputs = []
+    for weighting in (Equal(), Summed("parameters")):
+        plan = make_plan(data, weighting=weighting, task_weights=[1, 1, 1])
+        outputs.append(raw_outputs(fit_bank([plan], data, dtype="float64")[0], data))
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-9)
+
+
+# -- in training: hooks ----------------------------------------------------------
+
+
+class Watching(Weighting):
+    """A method that remembers what its hooks see, for tests."""
+
+    def build(self, shape, streams=None):
+        return WatchingModule()
+
+
+class WatchingModule(WeightingModule):
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def weights(self, losses, gramian, present):
+        self.calls.append(("weights", losses.clone()))
+        assert gramian is None
+        return torch.ones_like(losses)
+
+    def on_step_end(self, losses_after):
+        self.calls.append(("step", losses_after.clone()))
+
+    def on_epoch_end(self, losses):
+        self.calls.append(("epoch", losses.clone()))
+
+    def reset(self):
+        self.calls.append(("reset", None))
+
+
+def test_hooks_are_called_in_order(make_data, make_plan):
+    data = make_data()
+    plan = make_plan(data, weighting=Watching(), max_epochs=2, batch_size=20)
+    net, _ = fit_bank([plan], data)
+    names = [name for name, _ in net.module_.weighting.calls]
+    epoch = ["weights", "step"] * 2 + ["epoch"]
+    assert names == ["reset", *epoch, *epoch]
+
+
+@pytest.mark.parametrize("row_tasks", [False, True], ids=["columns", "rows"])
+def test_the_end_of_a_step_sees_the_losses_after_it(row_tasks, make_data, make_plan):
+    data = make_data(row_tasks=row_tasks)
+    training = start_training([make_plan(data, weighting=Watching())], data)
+    training.begin_epoch()
+    batch = next(iter(training.batches))
+    training.train_step(batch)
+    (_, before), (_, after) = training.module.weighting.calls[-2:]
+    with torch.no_grad():
+        outputs = training.module(batch.inputs, batch.task)
+    now = training.objective.losses(outputs, batch)
+    torch.testing.assert_close(after, now)
+    assert not torch.allclose(after, before)
+
+
+def test_the_end_of_an_epoch_sees_its_mean_losses(make_data, make_plan):
+    data = make_data(missing=0.3)
+    plans = [make_plan(data, k, weighting=Watching(), max_epochs=1) for k in range(2)]
+    net, _ = fit_bank(plans, data, dtype="float64")
+    name, losses = net.module_.weighting.calls[-1]
+    assert name == "epoch"
+    np.testing.assert_allclose(losses.mean(0), net.history[-1, "train_losses"])
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS, ids=repr)
+def test_nobody_pays_for_a_hook_that_is_not_overridden(
+    weighting, make_data, make_plan, monkeypatch
+):
+    def never(self, losses_after):
+        raise AssertionError("on_step_end was called")
+
+    monkeypatch.setattr(WeightingModule, "on_step_end", never)
+    data = make_data()
+    fit_bank([make_plan(data, weighting=weighting, max_epochs=1)], data)
+    assert not weighting.build(shape(1, 3)).sees_step_end
+
+
+def test_a_weighting_serves_a_functional_trunk(make_data, make_plan):
+    """Learned weights are parameters of the module, so copies can stand in for them."""
+    data = make_data()
+    module = start_training([make_plan(data, weighting=Uncertainty())], data).module
+    names = dict(module.named_parameters())
+    assert "weighting.log_var_" in names
+    doubled = {n: p.repeat_interleave(2, 0) for n, p in names.items()}
+    inputs = module.encoder(torch.tensor(data.X)).repeat(2, 1, 1)
+    outputs = functional_call(module, doubled, (inputs,))
+    torch.testing.assert_close(outputs[0], outputs[1])
