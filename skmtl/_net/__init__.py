@@ -1,0 +1,19 @@
+"""Training: plans, batches, the optimizer and the skorch net. Only here is skorch."""
+
+from ._bank_net import BankNet, RowsDataset
+from ._devices import resolve_device
+from ._fit import fit_bank
+from ._joint_net import JointNet
+from ._module import Blueprint
+from ._plan import Hyperparameters, NetworkPlan
+
+__all__ = [
+    "BankNet",
+    "Blueprint",
+    "Hyperparameters",
+    "JointNet",
+    "NetworkPlan",
+    "RowsDataset",
+    "fit_bank",
+    "resolve_device",
+]

@@ -1,0 +1,376 @@
+"""The skorch net that holds a bank and predicts with it."""
+
+import copy
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.dataset import Dataset
+
+from ._devices import available_device
+
+# Floats in one layer of a forward pass in prediction; about the size of a cache.
+_PREDICT_FLOATS = 2**17
+_PREDICT_ROWS = 64
+
+
+class BankNet(NeuralNet):
+    """Hold a bank of networks as one skorch net; subclasses train it.
+
+    Parameters
+    ----------
+    blueprint : Blueprint
+        Of the bank.
+    decode : {"numbers", "labels"}, default="numbers"
+        How ``predict`` reports.
+    **kwargs : dict
+        Passed to :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(self, blueprint, decode="numbers", **kwargs):
+        kwargs.setdefault("module", None)
+        kwargs.setdefault("criterion", torch.nn.Identity)
+        super().__init__(**kwargs)
+        self.blueprint = blueprint
+        self.decode = decode
+        self.interrupted_ = False
+
+    def initialize_module(self):
+        """Build the bank, with weights to be loaded.
+
+        Returns
+        -------
+        self : BankNet
+            The net.
+        """
+        self.module_ = self.blueprint.build().eval()
+        return self.settle()
+
+    def initialize_optimizer(self, triggered_directly=None):
+        """Do without an optimizer.
+
+        Parameters
+        ----------
+        triggered_directly : bool, optional
+            Unused.
+
+        Returns
+        -------
+        self : BankNet
+            The net.
+        """
+        return self
+
+    def settle(self):
+        """Turn a trained module to float64 on the CPU, where it predicts from now on.
+
+        Returns
+        -------
+        self : BankNet
+            The net. On other devices nothing changes.
+        """
+        if torch.device(self.device).type == "cpu":
+            self.module_.double()
+        return self
+
+    def outputs(self, table, task=None):
+        """Yield the raw outputs of all networks, some rows at a time.
+
+        Parameters
+        ----------
+        table : ndarray of shape (n_rows, n_features)
+            Raw rows.
+        task : ndarray of shape (n_rows,), int, optional
+            Row tasks; one past the last for unknown ones.
+
+        Yields
+        ------
+        outputs : Tensor of shape (n_networks, n_chunk, n_outputs)
+            In float64 once a net on the CPU is trained, so that a prediction does not
+            depend on the rows beside it.
+        """
+        module = self.module_
+        if module.training:
+            module.eval()
+        chunk = _PREDICT_ROWS
+        if len(table) > chunk:
+            widest = max(p.shape[-1] for p in module.architecture.parameters())
+            fit = _PREDICT_FLOATS // (len(module.encoder.order) * widest)
+            chunk = max(chunk, fit)
+        parameter = next(module.architecture.parameters())
+        with torch.no_grad():
+            for start in range(0, len(table), chunk):
+                raw = _tensor(table[start : start + chunk])
+                raw = raw.to(module.encoder.table.dtype).to(parameter.device)
+                inputs = module.encoder(raw).to(parameter.dtype)
+                own = None
+                if task is not None:
+                    own = _tensor(task[start : start + chunk], raw.device)
+                    own = own.expand(len(module.encoder.order), -1)
+                yield module(inputs, own)
+
+    def features(self, table):
+        """Compute the shared representation of rows.
+
+        Parameters
+        ----------
+        table : ndarray of shape (n_rows, n_features)
+            Raw rows.
+
+        Returns
+        -------
+        features : ndarray of shape (n_networks, n_rows, n_features), float64
+            By network.
+        """
+        module = self.module_
+        if module.encoder.table.device.type != "cpu":
+            module = copy.deepcopy(module).cpu().double()
+        with torch.no_grad():
+            inputs = module.encoder(_tensor(table))
+            return module.architecture.features(inputs).numpy()
+
+    def with_heads(self, blueprint, weight, bias):
+        """Make a net with the same trunk and new linear heads.
+
+        Parameters
+        ----------
+        blueprint : Blueprint
+            Of the new net, in float64.
+        weight : ndarray of shape (n_networks, n_features, n_outputs)
+            Of the heads.
+        bias : ndarray of shape (n_networks, n_outputs)
+            Of the heads.
+
+        Returns
+        -------
+        net : BankNet
+            The trunk is copied; the history is shared.
+        """
+        net = type(self)(blueprint, decode=self.decode, device=self.device, verbose=0)
+        net.initialize()
+        trunk = {
+            name: tensor
+            for name, tensor in self.module_.state_dict().items()
+            if name.startswith("architecture.")
+            and not name.startswith("architecture.heads.")
+        }
+        net.module_.load_state_dict(trunk, strict=False)
+        net.module_.architecture.set_linear_head(
+            torch.from_numpy(weight), torch.from_numpy(bias)
+        )
+        net.module_.eval()
+        net.history = self.history
+        return net
+
+    def forward_iter(self, X, training=False, device="cpu"):
+        """Yield the members' mean prediction, some rows at a time.
+
+        Parameters
+        ----------
+        X : RowsDataset or ndarray of shape (n_rows, n_features)
+            Raw rows.
+        training : bool, default=False
+            Unused: predictions are made in evaluation mode.
+        device : str, default="cpu"
+            Where the predictions go.
+
+        Yields
+        ------
+        predictions : Tensor of shape (n_chunk, n_predictions)
+            Scaled numbers, or probabilities.
+        """
+        if not isinstance(X, RowsDataset):
+            X = RowsDataset(np.asarray(X, dtype=np.float64))
+        for outputs in self.outputs(X.table, X.task):
+            yield self.module_.losses.predict(outputs).to(device)
+
+    def columns(self, X):
+        """Predict each label column.
+
+        Parameters
+        ----------
+        X : RowsDataset or ndarray of shape (n_rows, n_features)
+            Raw rows.
+
+        Returns
+        -------
+        columns : list of ndarray of shape (n_rows, n_predictions)
+            For the methods of TaskEncoder.
+        """
+        predictions = torch.cat(list(self.forward_iter(X)))
+        return self.module_.losses.split(predictions.cpu().double().numpy())
+
+    def predict(self, X):
+        """Predict as the estimator does.
+
+        Parameters
+        ----------
+        X : RowsDataset or ndarray of shape (n_rows, n_features)
+            Raw rows, without the task column.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows,) or (n_rows, n_columns)
+            Numbers or class labels.
+        """
+        return getattr(self.blueprint.targets, self.decode)(self.columns(X))
+
+    def predict_proba(self, X):
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : RowsDataset or ndarray of shape (n_rows, n_features)
+            Raw rows, without the task column.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_rows, n_classes) or list of them
+            Sum to 1 over classes.
+        """
+        return self.blueprint.targets.probabilities(self.columns(X))
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Compute the loss of each cell of a batch.
+
+        Parameters
+        ----------
+        y_pred : Tensor of shape (n_networks, n_rows, n_outputs)
+            Outputs of the module.
+        y_true : Tensor of shape (n_networks, n_rows, n_columns)
+            Encoded labels.
+        X : None
+            Unused.
+        training : bool, default=False
+            Unused.
+
+        Returns
+        -------
+        cells : Tensor of shape (n_networks, n_rows, n_columns)
+            Unweighted.
+        """
+        return self.module_.losses.cells(y_pred, y_true)
+
+    def __getstate__(self):
+        """Reduce the net to numpy arrays, names and plain Python.
+
+        Returns
+        -------
+        state : dict
+            Callbacks and the optimizer are left out.
+        """
+        # Settling in float64 added digits that are zero; they need not be stored.
+        dtype = getattr(torch, self.blueprint.dtype)
+        return {
+            "blueprint": self.blueprint,
+            "decode": self.decode,
+            "arrays": {
+                name: tensor.to("cpu", dtype).numpy().copy()
+                for name, tensor in self.module_.state_dict().items()
+            },
+            "device": str(self.device),
+            "history": [dict(row) for row in self.history or []],
+            "interrupted": self.interrupted_,
+        }
+
+    def __setstate__(self, state):
+        """Rebuild the net, on its device when that is there and on the CPU otherwise.
+
+        Parameters
+        ----------
+        state : dict
+            From :meth:`__getstate__`.
+        """
+        device = available_device(state["device"])
+        self.__init__(
+            state["blueprint"], decode=state["decode"], device=device, verbose=0
+        )
+        self.initialize()
+        self.load_arrays(state["arrays"])
+        for row in state["history"]:
+            self.history.new_epoch()
+            for name, value in row.items():
+                self.history.record(name, value)
+        self.interrupted_ = state["interrupted"]
+
+    def load_arrays(self, arrays):
+        """Load weights.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray
+            Every parameter and buffer of the module.
+
+        Returns
+        -------
+        self : BankNet
+            The net.
+        """
+        self.module_.load_state_dict(
+            {n: torch.from_numpy(a) for n, a in arrays.items()}
+        )
+        self.module_.eval()
+        return self
+
+    def take(self, index):
+        """Make a net of some of the networks.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Positions of the networks.
+
+        Returns
+        -------
+        net : BankNet
+            With copies of their weights and the whole history.
+        """
+        arrays = self.__getstate__()["arrays"]
+        net = type(self)(
+            self.blueprint.take(index),
+            decode=self.decode,
+            device=self.device,
+            verbose=0,
+        )
+        net.initialize()
+        net.load_arrays({n: a[list(index)].copy() for n, a in arrays.items()})
+        net.history = self.history
+        net.interrupted_ = self.interrupted_
+        return net
+
+
+class RowsDataset(Dataset):
+    """Rows as skorch's callbacks see them.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_rows, n_features)
+        Raw rows.
+    task : ndarray of shape (n_rows,), int, or None
+        Row tasks.
+    y : ndarray or None
+        Labels as the user knows them.
+    """
+
+    def __init__(self, table, task=None, y=None):
+        # Not skorch's own __init__, which looks into the data.
+        self.table = table
+        self.task = task
+        self.y = y
+
+    @property
+    def X(self):
+        """The rows, to be handed to ``net.predict``, RowsDataset."""
+        return self
+
+    def __len__(self):
+        return len(self.table)
+
+    def __getitem__(self, index):
+        y = np.nan if self.y is None else self.y[index]
+        return self.table[index], y
+
+
+def _tensor(array, device="cpu"):
+    """Copy an array that may be read-only or run backwards."""
+    return torch.tensor(np.ascontiguousarray(array), device=device)

@@ -1,0 +1,80 @@
+"""The one training primitive."""
+
+from ._bank_net import RowsDataset
+from ._joint_net import JointNet
+from ._module import Blueprint
+from ._threads import threads_for
+from ._training import BankTraining
+
+
+def fit_bank(
+    plans,
+    data,
+    *,
+    device="cpu",
+    dtype="float32",
+    decode="numbers",
+    callbacks=None,
+    on_epoch=None,
+    verbose=0,
+):
+    """Train the networks of some plans together.
+
+    Each network comes out as it would alone: ``fit_bank(plans)`` holds the networks of
+    ``[fit_bank([plan]) for plan in plans]``, up to rounding.
+
+    Parameters
+    ----------
+    plans : sequence of NetworkPlan
+        One a network.
+    data : TaskData
+        What they train on.
+    device : torch.device or str, default="cpu"
+        Where they train.
+    dtype : {"float32", "float64"}, default="float32"
+        Of the parameters.
+    decode : {"numbers", "labels"}, default="numbers"
+        What ``net.predict`` gives.
+    callbacks : list, optional
+        Of skorch.
+    on_epoch : callable, optional
+        Called with the net after each epoch; training ends when it returns true.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+
+    Returns
+    -------
+    net : JointNet
+        Trained, with the best epoch of every network in place.
+    training : BankTraining
+        The record: best epochs, divergence, weights, held-out predictions.
+    """
+    blueprint = Blueprint.from_plans(plans, data, dtype)
+    training = BankTraining(blueprint, plans, data, device)
+    net = JointNet(
+        blueprint,
+        training,
+        decode,
+        on_epoch,
+        max_epochs=max(plan.hyperparameters.max_epochs for plan in plans),
+        batch_size=max(plan.hyperparameters.batch_size for plan in plans),
+        callbacks=callbacks,
+        device=str(device),
+        verbose=verbose,
+    )
+    with threads_for(training.work):
+        net.partial_fit(RowsDataset(data.X, data.task, _labels(data, decode)))
+        training.finish()
+        net.settle()
+    training.interrupted = net.interrupted_
+    net._training = net._on_epoch = None
+    return net, training
+
+
+def _labels(data, decode):
+    """Give callbacks the labels in the form that ``net.predict`` has."""
+    if decode == "numbers":
+        return data.y[:, 0] if data.encoder.ndim == 1 else data.y
+    if data.encoder.ndim == 1:
+        return data.encoder.classes[0][data.y[:, 0].astype(int)]
+    return data.y

@@ -1,0 +1,241 @@
+"""AdamW with a learning rate, a decay and a step count for each network."""
+
+import numpy as np
+import torch
+from torch.optim.adamw import adamw
+
+
+class BankAdamW(torch.optim.Optimizer):
+    r"""AdamW over parameters whose first axis is the network.
+
+    Networks are independent: each has its learning rate, its decay and its own count
+    of steps, and may rest while others step. When all agree, torch's fused kernel
+    does the work. ``group["lr"]`` is a multiplier, 1 at first, for schedulers.
+
+    Parameters
+    ----------
+    params : iterable of dict
+        Groups. ``decay`` says whether weight decay acts on the group. A group with
+        ``rows``, a :class:`~skmtl._bank.RowsBank`, is updated lazily: moments and
+        steps advance for rows that the batch touched, and no others.
+    rates, decays : Tensor of shape (n_networks,)
+        Learning rate and weight decay of each network.
+    betas : tuple of float, default=(0.9, 0.999)
+        Decay rates of the moments.
+    eps : float, default=1e-8
+        Added to the root of the second moment.
+
+    References
+    ----------
+    .. [1] I. Loshchilov, F. Hutter (2019). Decoupled Weight Decay Regularization.
+       ICLR, algorithm 2. https://arxiv.org/abs/1711.05101
+    """
+
+    def __init__(self, params, rates, decays, betas=(0.9, 0.999), eps=1e-8):
+        super().__init__(params, {"lr": 1.0, "decay": True, "rows": None})
+        self.betas = betas
+        self.eps = eps
+        self.rates = rates.cpu().double().numpy().copy()
+        self.decays = decays.cpu().double().numpy().copy()
+        self.schedule = np.ones(len(self.rates))
+        self.n_steps = np.zeros(len(self.rates), int)
+        self.param_groups = [g for g in self.param_groups if g["params"]]
+
+    def take(self, parameters, index):
+        """Keep some networks, in place, so that schedulers stay attached.
+
+        Parameters
+        ----------
+        parameters : dict
+            From each parameter held now to the one that replaces it.
+        index : ndarray of int
+            Positions of the networks to keep.
+        """
+        for name in ("rates", "decays", "schedule", "n_steps"):
+            setattr(self, name, getattr(self, name)[index])
+        rows = torch.as_tensor(index)
+        for group in self.param_groups:
+            group["params"] = [parameters[p] for p in group["params"]]
+        for old, new in parameters.items():
+            state = self.state.pop(old, None)
+            if state is not None:
+                self.state[new] = {
+                    name: tensor.index_select(0, rows.to(tensor.device))
+                    if tensor.ndim
+                    else tensor
+                    for name, tensor in state.items()
+                }
+
+    @torch.no_grad()
+    def step(self, closure=None, *, active=None):
+        """Update all parameters.
+
+        Parameters
+        ----------
+        closure : None
+            Not supported; here for torch's interface.
+        active : Tensor of shape (n_networks,), bool, optional
+            Networks that step; by default all. The others keep parameters, moments and
+            step count.
+        """
+        self.update(active)
+
+    @torch.no_grad()
+    def update(self, active=None):
+        """Do the work of :meth:`step` without the hooks that torch wraps around it.
+
+        Parameters
+        ----------
+        active : Tensor of shape (n_networks,), bool, optional
+            Networks that step.
+        """
+        before = self.n_steps
+        self.n_steps = before + (True if active is None else active.cpu().numpy())
+        dense = [g for g in self.param_groups if g["rows"] is None]
+        if active is None and self._agree(before):
+            self._step_alike(dense, int(before[0]))
+        else:
+            for group in dense:
+                self._step_each(group, active)
+        for group in self.param_groups:
+            if group["rows"] is not None:
+                self._step_rows(group, group["rows"])
+
+    def _agree(self, n_steps):
+        if len(n_steps) == 1:
+            return True
+        values = (n_steps, self.rates, self.decays, self.schedule)
+        return all((v == v[0]).all() for v in values)
+
+    def _moments(self, parameter):
+        state = self.state[parameter]
+        if not state:
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        return state["exp_avg"], state["exp_avg_sq"]
+
+    def _step_alike(self, groups, n_steps):
+        rates = [float(g["lr"] * self.schedule[0] * self.rates[0]) for g in groups]
+        if len(set(rates)) > 1:
+            # Somebody scheduled the groups apart: one call of the kernel for each.
+            for group in groups:
+                self._step_alike([group], n_steps)
+            return
+        for group, rate in zip(groups, rates, strict=True):
+            decay = rate * float(self.decays[0]) if group["decay"] else 0.0
+            if decay:
+                # The first line of AdamW; it lets all groups share one kernel call.
+                moving = [p for p in group["params"] if p.grad is not None]
+                if moving:
+                    torch._foreach_mul_(moving, 1 - decay)
+        parameters = [p for g in groups for p in g["params"] if p.grad is not None]
+        if not parameters:
+            return
+        moments = [self._moments(p) for p in parameters]
+        device = parameters[0].device
+        # A kernel counts its own steps; each call gets fresh counts from ours.
+        count = torch.full((len(parameters),), float(n_steps), device=device)
+        adamw(
+            parameters,
+            # The fused kernel reads memory in order, whatever the strides say.
+            [p.grad.contiguous() for p in parameters],
+            [first for first, _ in moments],
+            [second for _, second in moments],
+            [],
+            list(count.unbind()),
+            fused=device.type in ("cpu", "cuda"),
+            amsgrad=False,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=rates[0],
+            weight_decay=0.0,
+            eps=self.eps,
+            maximize=False,
+        )
+
+    def _step_each(self, group, active):
+        beta1, beta2 = self.betas
+        parameter = group["params"][0]
+        rates = group["lr"] * self.schedule * self.rates
+        # A network that has never stepped is resting now; any divisor will do.
+        steps = np.maximum(self.n_steps, 1)
+        shrink = 1 - rates * self.decays * group["decay"]
+        size = rates / (1 - beta1**steps)
+        root = np.sqrt(1 - beta2**steps)
+        shrink, size, root = (
+            torch.as_tensor(v).to(parameter.dtype).to(parameter.device)
+            for v in (shrink, size, root)
+        )
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            first, second = self._moments(p)
+            shape = (-1, *[1] * (p.ndim - 1))
+            new_first = torch.lerp(first, p.grad, 1 - beta1)
+            new_second = (second * beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+            denominator = (new_second.sqrt() / root.view(shape)).add_(self.eps)
+            moved = p * shrink.view(shape) - size.view(shape) * new_first / denominator
+            if active is not None:
+                steps_now = active.view(shape)
+                new_first = torch.where(steps_now, new_first, first)
+                new_second = torch.where(steps_now, new_second, second)
+                moved = torch.where(steps_now, moved, p)
+            first.copy_(new_first)
+            second.copy_(new_second)
+            p.copy_(moved)
+
+    def _step_rows(self, group, rows):
+        """Update the rows that the batch touched, each by its own step count.
+
+        The second moment is one number a row, the mean over its columns, and there is
+        no first moment: between two visits of a task it would only grow stale.
+        """
+        if rows.selected is None:
+            return
+        ids, leaf = rows.selected
+        rows.selected = None
+        (p,) = group["params"]
+        state = self.state[p]
+        if not state:
+            state["counts"] = p.new_zeros(p.shape[:2])
+            state["row_avg_sq"] = p.new_zeros(p.shape[:2])
+        _, beta2 = self.betas
+        counts = state["counts"].view(-1)
+        squares = state["row_avg_sq"].view(-1)
+        network = torch.div(ids, p.shape[1], rounding_mode="floor")
+        rate = torch.as_tensor(group["lr"] * self.schedule * self.rates)
+        rate = rate.to(p.dtype).to(p.device).index_select(0, network)
+        step = counts.index_select(0, ids) + 1
+        square = torch.linalg.vector_norm(leaf.grad, dim=1).square_()
+        square = square / rows.widths.index_select(0, network)
+        average = torch.lerp(square, squares.index_select(0, ids), beta2)
+        counts.index_copy_(0, ids, step)
+        squares.index_copy_(0, ids, average)
+        size = rate / ((average / (1 - beta2**step)).sqrt_() + self.eps)
+        moved = torch.addcmul(leaf, leaf.grad, size.unsqueeze(-1), value=-1)
+        p.view(-1, p.shape[-1]).index_copy_(0, ids, moved)
+
+
+def clip_by_network(parameters, limits):
+    """Scale the gradients of each network to a largest norm.
+
+    A network whose gradient is not finite has no say in the others' scale.
+
+    Parameters
+    ----------
+    parameters : sequence of Parameter of shape (n_networks, ...)
+        Their gradients are scaled in place.
+    limits : Tensor of shape (n_networks,)
+        Largest norms; infinite for none.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if len(limits) == 1:
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        torch._foreach_mul_(gradients, (limits[0] / (norm + 1e-6)).clamp(max=1.0))
+        return
+    norms = torch.stack(
+        [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+    )
+    scale = (limits / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))

@@ -1,0 +1,93 @@
+"""What one network is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._encoder_bank import EncodedColumns
+
+if TYPE_CHECKING:
+    from .._tasks import TaskEncoder
+    from ..architecture import Architecture
+    from ..loss import Loss
+    from ..weighting import Weighting
+
+
+@dataclass(frozen=True, eq=False)
+class Hyperparameters:
+    """Everything about the training of one network that a user may choose.
+
+    Networks of one bank may differ in all numbers here, and in the fusable
+    hyperparameters of the strategies.
+
+    Parameters
+    ----------
+    architecture, weighting, loss : Architecture, Weighting and Loss
+        Strategies; nested ones that fuse may differ.
+    task_weights : ndarray of shape (n_tasks,)
+        Sum n_tasks.
+    lr : float
+        Largest learning rate of the schedule.
+    weight_decay : float
+        Decoupled, a step: weights shrink by ``lr * weight_decay``.
+    batch_size : int
+        Rows of a batch at most.
+    clip_norm : float or None
+        Largest norm of the gradient of the mean task loss.
+    max_epochs : int
+        Length of the schedule.
+    n_iter_no_change : int or None
+        Epochs without a better validation loss before the network stops.
+    """
+
+    architecture: Architecture
+    weighting: Weighting
+    loss: Loss
+    task_weights: np.ndarray
+    lr: float
+    weight_decay: float
+    batch_size: int
+    clip_norm: float | None
+    max_epochs: int
+    n_iter_no_change: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPlan:
+    """One network: where its randomness, rows, encoder and settings come from.
+
+    Parameters
+    ----------
+    seed : int
+        Key of its random streams.
+    train_rows : ndarray of int
+        Rows of the data that it learns from.
+    valid_rows : ndarray of int or None
+        Rows that choose its best epoch; None trains to the end.
+    encoder : EncodedColumns
+        Fitted on the training rows. Networks that share the object share its work.
+    targets : TaskEncoder
+        Fitted scales and classes; shared likewise.
+    hyperparameters : Hyperparameters
+        The rest.
+    """
+
+    seed: int
+    train_rows: np.ndarray
+    valid_rows: np.ndarray | None
+    encoder: EncodedColumns
+    targets: TaskEncoder
+    hyperparameters: Hyperparameters
+
+    @property
+    def n_batches(self):
+        """Batches an epoch, int: the fewest that keep to the batch size."""
+        return -(-len(self.train_rows) // self.hyperparameters.batch_size)
+
+    @property
+    def key(self):
+        """The key of its streams, tuple: the seed, and sizes its draws depend on."""
+        return (self.seed, len(self.train_rows), self.encoder.n_inputs, self.n_batches)
