@@ -1,0 +1,504 @@
+"""The one road from arrays to a fitted net."""
+
+import copy
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from ._adaptation import adapted_net
+from ._constraints import Interval, StrOptions
+from ._moments import weighted_moments
+from ._net import Hyperparameters, NetworkPlan, RowsDataset, fit_bank, resolve_device
+from ._tasks import check_rows, check_task_data, check_task_weights, validation_folds
+from .architecture import Architecture, HardSharing
+from .encoding import Auto, Encoding
+from .loss import resolve
+from .weighting import Equal, Weighting
+
+_DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
+
+
+class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
+    """Fit a bank of networks to tasks; subclasses say what labels are.
+
+    Subclasses set ``_kind`` ("number" or "class") and ``_decode``, the method of the
+    task encoder that turns predictions into what ``predict`` returns.
+    """
+
+    __metadata_request__fit = {"task": True}
+    __metadata_request__predict = {"task": True}
+    __metadata_request__predict_proba = {"task": True}
+    __metadata_request__score = {"task": True}
+
+    _kind: str
+    _decode: str
+
+    _parameter_constraints: dict = {
+        "architecture": [Architecture, None],
+        "weighting": [Weighting, None],
+        "encoding": [Encoding, None],
+        "task_column": [str, Integral, None],
+        "unknown_task": [StrOptions({"pooled", "error"})],
+        "task_weights": [StrOptions({"balanced"}), dict, "array-like", None],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "cv": ["cv_object", None],
+        "early_stopping": ["boolean"],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+            None,
+        ],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "device": [str],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "skorch_callbacks": [list, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # -- parameters --------------------------------------------------------------
+
+    def set_params(self, **params):
+        """Set parameters, reaching into strategies that are None as well.
+
+        ``None`` stands for the default object, so ``architecture__dropout=0.1`` on an
+        estimator whose architecture is None first puts the default object there.
+
+        Parameters
+        ----------
+        **params : dict
+            Estimator parameters.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        plain = {name: value for name, value in params.items() if "__" not in name}
+        nested = {name: value for name, value in params.items() if "__" in name}
+        super().set_params(**plain)
+        for name in {name.partition("__")[0] for name in nested}:
+            if name in _DEFAULTS and getattr(self, name) is None:
+                setattr(self, name, _DEFAULTS[name]())
+        return super().set_params(**nested)
+
+    def _strategy(self, name):
+        value = getattr(self, name)
+        return (_DEFAULTS[name]() if value is None else value).check()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+    # -- fit ---------------------------------------------------------------------
+
+    @with_callbacks
+    def fit(self, X, y, *, task=None, sample_weight=None):
+        """Fit the networks.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table. Missing values are allowed.
+        y : array-like of shape (n_samples,) or (n_samples, n_tasks)
+            Labels, one column a task. NaN, None, NaT and pandas' NA mean that a label
+            is missing.
+        task : array-like of shape (n_samples,), optional
+            The task of each row, for row tasks. Everything in scikit-learn works with
+            ``task_column``; this argument only where metadata is routed.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_tasks), \
+                optional
+            Weight of each row, or of each cell of y.
+
+        Returns
+        -------
+        self : estimator
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If the data is malformed; the message names the task or column.
+        FloatingPointError
+            If the losses of all members diverge.
+        """
+        self._validate_params()
+        context = self._init_callback_context(max_subtasks=self.max_epochs)
+        metadata = {"task": task, "sample_weight": sample_weight}
+        metadata = {
+            name: given for name, given in metadata.items() if given is not None
+        }
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
+        data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
+        plans = self._make_plans(data)
+        device = resolve_device(self.device, _work_of(plans))
+        net, training = fit_bank(
+            plans,
+            data,
+            device=device,
+            dtype=self.dtype,
+            decode=self._decode,
+            callbacks=self.skorch_callbacks,
+            on_epoch=self._epoch_hook(context, data, X, y, metadata),
+            verbose=self.verbose,
+        )
+        self._remember(data, net, training)
+        context.call_on_fit_task_end(
+            estimator=self,
+            X=X,
+            y=y,
+            metadata=metadata,
+            reconstruction_attributes=self._fitted_attributes,
+        )
+        return self
+
+    def _make_plans(self, data):
+        """Decide on rows, seeds, encoders and settings of every member."""
+        random_state = self._random_state()
+        data.encoder.fit(*weighted_moments(data.y, data.weight))
+        folds = [(np.arange(len(data.X)), None)]
+        if self.early_stopping:
+            folds = validation_folds(self.cv, data, random_state)
+        encoding = self._strategy("encoding")
+        row_weight = data.weight.max(axis=1)
+        encoders = [
+            encoding.fit(data.X[train], row_weight[train])
+            for train, _ in folds[: self.n_estimators]
+        ]
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
+        plans = []
+        for member in range(self.n_estimators):
+            fold = member % len(folds)
+            train, valid = folds[fold]
+            entropy = np.random.SeedSequence((seed, member))
+            plans.append(
+                NetworkPlan(
+                    int(entropy.generate_state(1, np.uint64)[0]),
+                    train,
+                    valid,
+                    encoders[fold],
+                    data.encoder,
+                    self._hyperparameters(data, len(train)),
+                )
+            )
+        return plans
+
+    def _random_state(self):
+        if self.random_state is None:
+            # Fresh entropy rather than NumPy's global state, which a fit leaves alone.
+            return np.random.RandomState(np.random.SeedSequence().generate_state(4))
+        return check_random_state(self.random_state)
+
+    def _hyperparameters(self, data, n_rows):
+        return Hyperparameters(
+            self._strategy("architecture"),
+            self._strategy("weighting"),
+            resolve(self.loss),
+            check_task_weights(
+                self.task_weights, data.task_names, data.task_sizes(), data.row_tasks
+            ),
+            float(self.lr),
+            float(self.weight_decay),
+            self._batch_size(n_rows),
+            self.clip_norm,
+            self.max_epochs,
+            self.n_iter_no_change if self.early_stopping else None,
+        )
+
+    def _batch_size(self, n_rows):
+        if self.batch_size is None:
+            return n_rows
+        if self.batch_size == "auto":
+            # About 16 batches an epoch for small tables; see bench_tabular.py.
+            return int(np.clip(2 ** np.round(np.log2(n_rows / 16)), 32, 256))
+        return self.batch_size
+
+    def _epoch_hook(self, context, data, X, y, metadata):
+        """Tell scikit-learn's callbacks about every epoch."""
+
+        def on_epoch(net):
+            # Neither pickled nor copied: the callbacks see the net as it is now.
+            epoch = context.subcontext(task_name="epoch")
+            epoch.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
+            return epoch.call_on_fit_task_end(
+                estimator=self,
+                X=X,
+                y=y,
+                metadata=metadata,
+                reconstruction_attributes=lambda: self._names(data) | {"net_": net},
+            )
+
+        return on_epoch
+
+    @staticmethod
+    def _names(data):
+        return {
+            "n_tasks_": len(data.task_names),
+            "task_names_": np.array(data.task_names),
+            "_task_codes": {n: i for i, n in enumerate(data.task_names)}
+            if data.row_tasks
+            else None,
+        }
+
+    def _remember(self, data, net, training):
+        kept = self._surviving_members(training)
+        net = net if len(kept) == len(training.plans) else net.take(kept)
+        vars(self).update(self._names(data))
+        self.net_ = net
+        self.device_ = str(net.device)
+        self.n_epochs_ = len(training.weight_history)
+        self.n_iter_ = training.best_epoch[kept]
+        self.loss_weights_ = np.stack(training.weight_history)[:, kept]
+        self._held_out = None
+        if training.validates:
+            held_out = training.held_out_predictions().cpu().double().numpy()
+            self._held_out = np.full((data.n_samples, held_out.shape[1]), np.nan)
+            self._held_out[data.rows] = held_out
+
+    def _surviving_members(self, training):
+        n_members = len(training.plans)
+        n_epochs = len(training.weight_history)
+        for member, (epoch, task) in training.diverged.items():
+            warnings.warn(
+                f"Member {member} of {type(self).__name__} diverged in epoch {epoch}: "
+                f"its loss is not finite, first in task {task!r}. It is left out; "
+                "lower lr, or set clip_norm.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+        if len(training.diverged) == n_members:
+            raise FloatingPointError(
+                f"All {n_members} members of {type(self).__name__} diverged: their "
+                "losses are not finite. Lower lr, set clip_norm, or look for huge "
+                "values in X."
+            )
+        kept = [k for k in range(n_members) if k not in training.diverged]
+        if (training.best_epoch[kept] == 0).any():
+            raise KeyboardInterrupt("interrupted before the first epoch was complete")
+        if training.interrupted:
+            warnings.warn(
+                f"Training was interrupted after {n_epochs} of {self.max_epochs} "
+                "epochs; the best weights so far are kept.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+        return kept
+
+    def _fitted_attributes(self):
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name.endswith("_") or name in ("_task_codes", "_held_out")
+        }
+
+    # -- predict -----------------------------------------------------------------
+
+    def predict(self, X, *, task=None):
+        """Predict every task of every row, or the row's own task.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table.
+        task : array-like of shape (n_samples,), optional
+            The task of each row, when fit was given ``task``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_tasks)
+            In the shape of the y given to fit.
+
+        Raises
+        ------
+        ValueError
+            If tasks are needed and not given, or unknown with
+            ``unknown_task="error"``.
+        """
+        check_is_fitted(self, "net_")
+        return self.net_.predict(self._rows(X, task))
+
+    def _rows(self, X, task):
+        table, ids = check_rows(self, X, task)
+        if self._task_codes is None:
+            self._warn_of_other_tasks(ids)
+            if task is not None:
+                raise ValueError(
+                    f"This {type(self).__name__} was fitted without row tasks, but "
+                    "predict got task. Fit it with task or task_column, or leave task "
+                    "out."
+                )
+            return RowsDataset(table)
+        if ids is None:
+            raise ValueError(
+                f"This {type(self).__name__} was fitted with row tasks, and predict "
+                "needs the task of each row. Pass task=..., or, so that every tool of "
+                "scikit-learn works, put the ids into a column of X and name it by "
+                "task_column."
+            )
+        return RowsDataset(table, self._codes_of(ids))
+
+    def _warn_of_other_tasks(self, ids):
+        own = getattr(self, "_adapted_to", None)
+        if own is None or ids is None:
+            return
+        others = sorted({str(i) for i in ids.tolist() if i != own})
+        if others:
+            warnings.warn(
+                f"This {type(self).__name__} is adapted to task {own!r}, and X has "
+                "rows "
+                f"of others, such as {others[0]!r}. They are predicted as {own!r}; use "
+                "the estimator it was adapted from for them.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _codes_of(self, ids):
+        unknown = self.n_tasks_
+        codes = np.array([self._task_codes.get(i, unknown) for i in ids.tolist()])
+        if (codes == unknown).any():
+            names = sorted({str(i) for i in ids[codes == unknown].tolist()})
+            found = f"{len(names)} tasks that fit did not see: {', '.join(names[:5])}"
+            found += ", ..." if len(names) > 5 else ""
+            if self.unknown_task == "error":
+                raise ValueError(
+                    f"X has {found}. Use unknown_task='pooled' to predict them by the "
+                    "shared head, or adapt to them."
+                )
+            warnings.warn(
+                f"X has {found}. They are predicted by the shared head.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return codes
+
+    # -- adapt -------------------------------------------------------------------
+
+    def adapt(self, X, y, *, sample_weight=None):
+        """Fit a head for a new task on the frozen networks.
+
+        Column tasks: y is a new column, and its head is a ridge or logistic regression
+        on what the networks know of X. Row tasks: the rows are of one new group, and
+        the head is the shared head plus a deviation shrunk as in fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of the new task, with the columns known from fit.
+        y : array-like of shape (n_samples,) or (n_samples, n_new_tasks)
+            Their labels; missing ones are left out.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weight of each row.
+
+        Returns
+        -------
+        adapted : estimator
+            A new fitted estimator of the new task alone; it takes no task. A clone of
+            it is an ordinary unfitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the rows are of several row tasks, or the data is malformed.
+
+        Notes
+        -----
+        The estimator it is called on is unchanged. Features are computed in float64.
+        ``history_``, ``n_iter_`` and ``loss_weights_`` of the result tell of the
+        training of its body. A new row task needs a handful of rows; the head of a new
+        column starts from nothing and wants ten or twenty.
+        """
+        check_is_fitted(self, "net_")
+        adapted = copy.copy(self)
+        table, ids = check_rows(self, X)
+        row_tasks = self._task_codes is not None
+        if row_tasks and ids is not None and len(set(ids.tolist())) > 1:
+            raise ValueError(
+                f"adapt got rows of {len(set(ids.tolist()))} tasks; pass the rows of "
+                "one new task a call."
+            )
+        net, names = adapted_net(
+            self.net_, table, y, sample_weight, self._kind, row_tasks
+        )
+        if row_tasks and ids is not None:
+            names = [ids.tolist()[0]]
+        adapted.net_ = net
+        adapted.n_tasks_ = len(names)
+        adapted.task_names_ = np.array(names)
+        adapted._task_codes = None
+        adapted._adapted_to = names[0] if row_tasks and ids is not None else None
+        adapted._held_out = None
+        return adapted
+
+    # -- what was learned --------------------------------------------------------
+
+    @property
+    def history_(self):
+        """Losses of every epoch, skorch History."""
+        return self._fitted("history_").history
+
+    @property
+    def architecture_(self):
+        """The fitted architecture, ArchitectureModule."""
+        return self._fitted("architecture_").module_.architecture
+
+    @property
+    def weighting_(self):
+        """The fitted weighting, WeightingModule."""
+        return self._fitted("weighting_").module_.weighting
+
+    @property
+    def estimators_(self):
+        """The members as estimators of one network each, list."""
+        net = self._fitted("estimators_")
+        members = []
+        for k in range(len(self.n_iter_)):
+            member = copy.copy(self)
+            member.n_estimators = 1
+            member.net_ = net.take([k])
+            member.n_iter_ = self.n_iter_[[k]]
+            member.loss_weights_ = self.loss_weights_[:, [k]]
+            member._held_out = None
+            members.append(member)
+        return members
+
+    def _held_out_columns(self):
+        if getattr(self, "_held_out", None) is None:
+            raise AttributeError(
+                f"{type(self).__name__} has 'validation_prediction_' only after a fit "
+                "with early_stopping=True, and not when it is adapted or a member."
+            )
+        return self.net_.module_.losses.split(self._held_out)
+
+    def _fitted(self, name):
+        if "net_" not in vars(self):
+            raise AttributeError(
+                f"{type(self).__name__} has no attribute {name!r} before fit."
+            )
+        return self.net_
+
+    def __sklearn_is_fitted__(self):
+        return "net_" in vars(self)
+
+
+def _work_of(plans):
+    """Estimate the multiply-adds of one training step of the bank."""
+    return sum(
+        min(plan.hyperparameters.batch_size, len(plan.train_rows))
+        * (plan.encoder.n_inputs + 128)
+        * 128
+        * 3
+        for plan in plans
+    )

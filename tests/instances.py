@@ -1,0 +1,166 @@
+"""The one table of small instances, the properties they claim, and small data.
+
+The common tests run over it: a new strategy is a new row here.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmtl import MultiTaskNetClassifier, MultiTaskNetRegressor
+from skmtl._strategy import Strategy
+from skmtl.architecture import HardSharing
+from skmtl.encoding import Auto, PiecewiseLinear, Standard
+from skmtl.loss import CrossEntropy, SquaredError
+from skmtl.weighting import Equal, PCGrad, Uncertainty
+
+ESTIMATORS = {"regressor": MultiTaskNetRegressor, "classifier": MultiTaskNetClassifier}
+
+# What makes a fit a function of the weighted rows alone: nothing is drawn over rows.
+EXACT = {
+    "architecture": HardSharing((16,)),
+    "encoding": Standard(),
+    "dtype": "float64",
+    "batch_size": None,
+    "early_stopping": False,
+    "n_estimators": 1,
+    "max_epochs": 60,
+    "lr": 0.02,
+    "random_state": 0,
+    "device": "cpu",
+}
+
+# The defaults, made cheap; early stopping, mini-batches and float32 stay.
+SMALL = {
+    "architecture": HardSharing((32,)),  # two layers of 128 take 5 times as long
+    "n_estimators": 2,  # 8 members take 3 times as long
+    "max_epochs": 40,  # instead of 200
+    "lr": 0.01,  # instead of 0.002: fewer epochs need larger steps
+    "random_state": 0,  # fits are compared
+    "device": "cpu",  # equality holds between fits on one device
+}
+
+
+def exact(kind, **changes):
+    """Make the instance whose fit depends on nothing but the weighted rows."""
+    return ESTIMATORS[kind](**copy.deepcopy(EXACT) | changes)
+
+
+def small(kind, **changes):
+    """Make the cheap instance that trains as the defaults do."""
+    return ESTIMATORS[kind](**copy.deepcopy(SMALL) | changes)
+
+
+def default(kind):
+    """Make the instance as users get it, on the CPU."""
+    return ESTIMATORS[kind](random_state=0, device="cpu")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A small strategy and what it claims.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        The instance; clone it before use.
+    kinds : tuple of {"regressor", "classifier"}
+        Estimators that take it.
+    row_tasks : bool
+        Whether it works with row tasks.
+    has_features : bool or None
+        Architectures: whether tasks share a representation.
+    needs : {"losses", "gramian", "jacobian"} or None
+        Weightings: what they see.
+    learns : bool or None
+        Weightings: whether they have parameters of their own.
+    ignores_units : bool or None
+        Encodings: whether the inputs stay the same when a column changes its unit.
+    """
+
+    strategy: Strategy
+    kinds: tuple = ("regressor", "classifier")
+    row_tasks: bool = True
+    has_features: bool | None = None
+    needs: str | None = None
+    learns: bool | None = None
+    ignores_units: bool | None = None
+
+
+STRATEGIES = {
+    "architecture": [
+        Row(HardSharing((8,)), has_features=True),
+        Row(HardSharing((8, 4), activation="tanh", dropout=0.1), has_features=True),
+        Row(HardSharing((8,), linear_skip=True, task_shrinkage=1.0), has_features=True),
+        Row(HardSharing(()), has_features=True),
+    ],
+    "weighting": [
+        Row(Equal(), needs="losses", learns=False),
+        Row(Uncertainty(init_log_var=0.5), needs="losses", learns=True),
+        Row(PCGrad(), needs="gramian", learns=False, row_tasks=False),
+        Row(PCGrad("parameters"), needs="gramian", learns=False),
+    ],
+    "encoding": [
+        Row(Standard(), ignores_units=True),
+        Row(Standard(clip=3.0), ignores_units=True),
+        Row(PiecewiseLinear(n_bins=4), ignores_units=True),
+        Row(PiecewiseLinear(n_bins=4, linear=False), ignores_units=True),
+        Row(Auto(), ignores_units=True),
+    ],
+    "loss": [
+        Row(SquaredError(), kinds=("regressor",)),
+        Row(CrossEntropy(), kinds=("classifier",)),
+    ],
+}
+
+
+def rows_of_table():
+    """List (argument, row) of all strategies."""
+    return [(name, row) for name, rows in STRATEGIES.items() for row in rows]
+
+
+def frozen(*arrays):
+    """Make arrays read-only."""
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
+
+
+def regression_data(n_samples=60, n_tasks=3, *, seed=0):
+    """Draw related targets: X (n_samples, 4) and y (n_samples, n_tasks)."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples, 4))
+    shared = np.tanh(X @ np.random.default_rng(100).normal(size=(4, 2)))
+    mix = np.random.default_rng(101).normal(size=(2, n_tasks)) + 1
+    y = 5 + 2 * shared @ mix + 0.1 * rng.normal(size=(n_samples, n_tasks))
+    return frozen(X, y)
+
+
+def classification_data(n_samples=80, *, seed=0):
+    """Draw two tasks, one of two classes and one of three, as numbers in one array."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples, 4))
+    signal = X[:, 0] + 0.2 * rng.normal(size=n_samples)
+    three = np.digitize(X[:, 0] + X[:, 1], [-0.7, 0.7])
+    return frozen(X, np.stack([signal > 0, three], axis=1).astype(float))
+
+
+def row_task_data(n_samples=120, n_groups=6, *, seed=0):
+    """Draw groups whose lines differ: X of shape (n_samples, 3), y and ids."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples, 3))
+    ids = 10 + rng.permutation(np.arange(n_samples) % n_groups)
+    groups = np.random.default_rng(102)
+    shift = groups.normal(size=n_groups)[ids - 10]
+    slope = groups.normal(size=n_groups)[ids - 10]
+    y = 3 * X[:, 0] + 2 * shift + 2 * slope * X[:, 1] + 0.1 * rng.normal(size=n_samples)
+    return frozen(X, y, ids)
+
+
+def missing(y, share=0.3, *, seed=0):
+    """Hide some labels; rows 0 to 9 keep all of theirs."""
+    hidden = np.random.default_rng(seed).random(y.shape) < share
+    hidden[:10] = False
+    (y,) = frozen(np.where(hidden, np.nan, y))
+    return y
