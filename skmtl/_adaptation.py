@@ -132,10 +132,10 @@ def _free_head(loss, inputs, target, weight, n_classes):
 
 def _deviating_heads(net, features, targets, weight):
     """Move the shared head by a deviation, shrunk as in training."""
-    shared = net.module_.architecture.heads.shared
-    coef = shared.weight.detach().cpu().double().numpy()
-    bias = shared.bias.detach().cpu().double().numpy()[:, 0]
-    shrinkage = net.module_.architecture.heads.shrinkage.cpu().double().numpy()
+    coef, bias, shrinkage = (
+        part.detach().cpu().double().numpy()
+        for part in net.module_.architecture.pooled_head()
+    )
     ones = np.ones((*features.shape[:2], 1))
     inputs = np.concatenate([features, ones], axis=-1)
     start = np.concatenate([coef, bias[:, None]], axis=1)

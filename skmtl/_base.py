@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._adaptation import adapted_net
 from ._constraints import Interval, StrOptions
 from ._moments import weighted_moments
-from ._net import Hyperparameters, NetworkPlan, RowsDataset, fit_bank, resolve_device
+from ._net import Hyperparameters, NetworkPlan, RowsDataset, fit_bank
 from ._tasks import check_rows, check_task_data, check_task_weights, validation_folds
 from .architecture import Architecture, HardSharing
 from .encoding import Auto, Encoding
@@ -144,11 +144,10 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
         data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
         plans = self._make_plans(data)
-        device = resolve_device(self.device, _work_of(plans))
         net, training = fit_bank(
             plans,
             data,
-            device=device,
+            device=self.device,
             dtype=self.dtype,
             decode=self._decode,
             callbacks=self.skorch_callbacks,
@@ -254,7 +253,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         }
 
     def _remember(self, data, net, training):
-        kept = self._surviving_members(training)
+        kept = self._surviving_members(training, net.interrupted_)
         net = net if len(kept) == len(training.plans) else net.take(kept)
         vars(self).update(self._names(data))
         self.net_ = net
@@ -268,7 +267,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             self._held_out = np.full((data.n_samples, held_out.shape[1]), np.nan)
             self._held_out[data.rows] = held_out
 
-    def _surviving_members(self, training):
+    def _surviving_members(self, training, interrupted):
         n_members = len(training.plans)
         n_epochs = len(training.weight_history)
         for member, (epoch, task) in training.diverged.items():
@@ -288,7 +287,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         kept = [k for k in range(n_members) if k not in training.diverged]
         if (training.best_epoch[kept] == 0).any():
             raise KeyboardInterrupt("interrupted before the first epoch was complete")
-        if training.interrupted:
+        if interrupted:
             warnings.warn(
                 f"Training was interrupted after {n_epochs} of {self.max_epochs} "
                 "epochs; the best weights so far are kept.",
@@ -491,14 +490,3 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self):
         return "net_" in vars(self)
-
-
-def _work_of(plans):
-    """Estimate the multiply-adds of one training step of the bank."""
-    return sum(
-        min(plan.hyperparameters.batch_size, len(plan.train_rows))
-        * (plan.encoder.n_inputs + 128)
-        * 128
-        * 3
-        for plan in plans
-    )

@@ -1,7 +1,6 @@
 """Training: plans, batches, the optimizer and the skorch net. Only here is skorch."""
 
 from ._bank_net import BankNet, RowsDataset
-from ._devices import resolve_device
 from ._fit import fit_bank
 from ._joint_net import JointNet
 from ._module import Blueprint
@@ -15,5 +14,4 @@ __all__ = [
     "NetworkPlan",
     "RowsDataset",
     "fit_bank",
-    "resolve_device",
 ]

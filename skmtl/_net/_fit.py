@@ -29,8 +29,8 @@ def fit_bank(
         One a network.
     data : TaskData
         What they train on.
-    device : torch.device or str, default="cpu"
-        Where they train.
+    device : str, default="cpu"
+        Where they train; "auto" goes by the work of a step.
     dtype : {"float32", "float64"}, default="float32"
         Of the parameters.
     decode : {"numbers", "labels"}, default="numbers"
@@ -59,14 +59,13 @@ def fit_bank(
         max_epochs=max(plan.hyperparameters.max_epochs for plan in plans),
         batch_size=max(plan.hyperparameters.batch_size for plan in plans),
         callbacks=callbacks,
-        device=str(device),
+        device=str(training.device),
         verbose=verbose,
     )
     with threads_for(training.work):
         net.partial_fit(RowsDataset(data.X, data.task, _labels(data, decode)))
         training.finish()
         net.settle()
-    training.interrupted = net.interrupted_
     net._training = net._on_epoch = None
     return net, training
 

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+_PER_NETWORK = ("per_unit", "task_weights", "coefficients", "share_unit", "n_batches")
+
 
 class Objective:
     r"""The mean over tasks of weighted losses, for every network of a bank.
@@ -35,30 +37,28 @@ class Objective:
         # A task without labels among the training rows of a network has loss zero.
         per_unit = torch.where(sizes > 0, n_batches / sizes.clamp(min=1e-300), 0.0)
         all_units = sizes.sum(1, keepdim=True)
-        self._buffers = {
-            "per_unit": per_unit.to(parameter),
-            "task_weights": task_weights.to(parameter),
-            "coefficients": (task_weights * per_unit / self.n_tasks).to(parameter),
-            "share_unit": (per_unit / all_units).to(parameter),
-            "n_batches": n_batches.to(parameter),
-        }
-        self.adapt_to(module)
+        self.per_unit = per_unit.to(parameter)
+        self.task_weights = task_weights.to(parameter)
+        self.coefficients = (task_weights * per_unit / self.n_tasks).to(parameter)
+        self.share_unit = (per_unit / all_units).to(parameter)
+        self.n_batches = n_batches.to(parameter)
+        self.module = module
+        self._membership = None
 
-    def adapt_to(self, module, index=None):
-        """Train another module, with some of the networks.
+    def take(self, module, index):
+        """Go on with some of the networks.
 
         Parameters
         ----------
         module : BankModule
             Holds the networks from now on.
-        index : Tensor of int64, optional
-            Their positions; by default all.
+        index : Tensor of int64
+            Their positions among those of before.
         """
         self.module = module
-        if index is not None:
-            self._buffers = {n: b[index] for n, b in self._buffers.items()}
-        vars(self).update(self._buffers)
-        self._membership = None
+        for name, value in vars(self).items():
+            if name in _PER_NETWORK:
+                setattr(self, name, value[index])
 
     def backward(self, batch):
         """Compute the gradients of one batch.

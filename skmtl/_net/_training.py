@@ -8,6 +8,7 @@ import torch
 from .._bank import RowsBank, take_networks
 from .._streams import Streams
 from ._batches import Batch, JointBatches, padded_rows
+from ._devices import resolve_device
 from ._objective import Objective
 from ._optimizer import BankAdamW, clip_by_network
 from ._table import Table
@@ -29,8 +30,8 @@ class BankTraining:
         One a network.
     data : TaskData
         What they train on.
-    device : torch.device
-        Where they train.
+    device : str
+        Where they train; "auto" goes by the work of a step.
 
     Attributes
     ----------
@@ -50,13 +51,14 @@ class BankTraining:
     def __init__(self, blueprint, plans, data, device):
         self.plans = list(plans)
         self.data = data
-        self.device = device
         self.epoch = 0
         n_networks = len(self.plans)
         self.live = np.arange(n_networks)
-        self.streams = Streams([plan.key for plan in self.plans], device)
+        self.streams = Streams([plan.key for plan in self.plans])
         self.module = blueprint.build(self.streams)
         self._start_at_constant_prediction()
+        self.device = device = resolve_device(device, self.work)
+        self.streams.device = device
         self.module.to(device)
         self._live_module = self.module
         dtype = getattr(torch, blueprint.dtype)
@@ -126,7 +128,9 @@ class BankTraining:
         lazy = sum(
             b.weight.numel() for b in self.module.modules() if isinstance(b, RowsBank)
         )
-        return 3.0 * self.batches.slot_sizes.max() * (weights - lazy)
+        # The weights of all networks together: each meets the rows of its own batch.
+        rows = max(-(-len(p.train_rows) // p.n_batches) for p in self.plans)
+        return 3.0 * rows * (weights - lazy)
 
     @property
     def counted(self):
@@ -274,7 +278,7 @@ class BankTraining:
         self.live = self.live[kept]
         self.table.take(index)
         self.table.encoder = new.encoder
-        self.objective.adapt_to(new, index)
+        self.objective.take(new, index)
         self.batches.take(self._live_plans)
         if self._limits is not None:
             self._limits = self._limits[index]

@@ -35,6 +35,8 @@ class ArchitectureModule(nn.Module):
     has_features : bool
         Whether all tasks read one common representation. Gradient-based weightings
         need it.
+    heads : Module
+        All that belongs to single tasks; ``adapt`` keeps the rest.
     """
 
     has_features = True
@@ -105,6 +107,32 @@ class ArchitectureModule(nn.Module):
         ----------
         bias : Tensor of shape (n_networks, n_outputs)
             From the loss of each task.
+        """
+        raise NotImplementedError("abstract method")
+
+    def set_linear_head(self, weight, bias):
+        """Set the heads of column tasks; ``adapt`` solves for them.
+
+        Parameters
+        ----------
+        weight : Tensor of shape (n_networks, n_features, n_outputs)
+            From features to outputs.
+        bias : Tensor of shape (n_networks, n_outputs)
+            Of the outputs.
+        """
+        raise NotImplementedError("abstract method")
+
+    def pooled_head(self):
+        """Give the head that row tasks share, and how strongly they hold to it.
+
+        Returns
+        -------
+        weight : Tensor of shape (n_networks, n_features, n_outputs)
+            From features to outputs.
+        bias : Tensor of shape (n_networks, n_outputs)
+            Of the outputs.
+        shrinkage : Tensor of shape (n_networks,)
+            Ridge strength on the deviation of a task.
         """
         raise NotImplementedError("abstract method")
 

@@ -256,6 +256,21 @@ class HardSharingModule(ArchitectureModule):
             self.heads.shared.weight.copy_(weight)
             self.heads.shared.bias.copy_(bias[:, None, :])
 
+    def pooled_head(self):
+        """Give the head that row tasks share, and how strongly they hold to it.
+
+        Returns
+        -------
+        weight : Tensor of shape (n_networks, n_features, n_outputs)
+            From features to outputs.
+        bias : Tensor of shape (n_networks, n_outputs)
+            Of the outputs.
+        shrinkage : Tensor of shape (n_networks,)
+            Ridge strength on the deviation of a task.
+        """
+        shared = self.heads.shared
+        return shared.weight, shared.bias[:, 0], self.heads.shrinkage
+
     def linear_head(self):
         """Give the matrix of the heads of column tasks.
 
