@@ -1,41 +1,46 @@
 """New heads on frozen networks."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
-from ._moments import weighted_moments
+from ._net import ColumnLosses
 from ._tasks import (
     TaskEncoder,
     check_sample_weight,
     class_labels,
+    encode_columns,
+    frame_library,
     label_columns,
     number_labels,
+    task_kinds,
 )
+from .loss import CrossEntropy, SquaredError, resolve
 
 # Strengths tried by leave-one-out for a new column task; features are of order one.
 _RIDGE_STRENGTHS = np.logspace(-3, 4, 15)
 
 
-def adapted_net(net, table, y, sample_weight, kind, row_tasks):
+def adapted_net(net, table, y, sample_weight, kind, task_types="auto"):
     """Make a net whose heads are fitted to new labels, on the same frozen trunk.
 
     Parameters
     ----------
     net : JointNet
-        Fitted.
+        Fitted. When it knows row tasks, the rows are those of one new group.
     table : ndarray of shape (n_rows, n_features)
         Raw rows.
     y : array-like of shape (n_rows,) or (n_rows, n_columns)
         New labels.
     sample_weight : array-like of shape (n_rows,) or None
         Weights.
-    kind : {"number", "class"}
+    kind : {"number", "class", "mixed"}
         What the labels are.
-    row_tasks : bool
-        Whether the rows are a new group of the tasks that the net knows.
+    task_types : "auto", list or dict, default="auto"
+        Types of the new columns when the kind is mixed.
 
     Returns
     -------
@@ -51,31 +56,35 @@ def adapted_net(net, table, y, sample_weight, kind, row_tasks):
             f"{[len(table), len(columns[0])]}"
         )
     weight = check_sample_weight(sample_weight, len(table), len(names), names)
+    row_tasks = net.blueprint.row_tasks
     if row_tasks:
-        targets = net.blueprint.targets
-        if len(names) != len(targets.classes):
-            raise ValueError(
-                f"y has {len(names)} columns; the tasks known have "
-                f"{len(targets.classes)}."
-            )
-        labels = _encode(names, columns, kind, targets.classes)
+        targets, losses = net.blueprint.targets, net.blueprint.losses
+        labels = _labels_of_known_columns(targets, names, columns)
     else:
-        targets, labels = _new_targets(names, columns, kind, ndim, weight)
+        kinds = [kind] * len(names)
+        if kind == "mixed":
+            kinds = task_kinds(y, names, columns, task_types)
+        labels, classes = encode_columns(names, columns, kinds)
+        targets = TaskEncoder(names, classes, ndim, frame_library(y))
+        losses = _losses_of_new_columns(net.blueprint, names, kinds)
     weight = np.where(np.isnan(labels), 0.0, weight)
     empty = np.flatnonzero(~weight.any(axis=0))
     if len(empty):
         raise ValueError(
             f"Task {names[empty[0]]!r} has no labels in y; adapt needs at least one."
         )
+    if not row_tasks:
+        targets.fit(labels, weight, losses)
     encoded = targets.encode(labels)
     features = net.features(table)
     if row_tasks:
         heads = _deviating_heads(net, features, encoded, weight)
     else:
-        heads = _free_heads(net.blueprint.loss, features, encoded, weight, targets)
+        heads = _free_heads(losses, features, encoded, weight, targets)
     blueprint = replace(
         net.blueprint,
         targets=targets,
+        losses=losses,
         n_tasks=len(names),
         row_tasks=False,
         dtype="float64",
@@ -83,34 +92,37 @@ def adapted_net(net, table, y, sample_weight, kind, row_tasks):
     return net.with_heads(blueprint, *heads), names
 
 
-def _encode(names, columns, kind, classes):
-    if kind == "number":
-        labels = [number_labels(n, c) for n, c in zip(names, columns, strict=True)]
-    else:
-        triples = zip(names, columns, classes, strict=True)
-        labels = [class_labels(n, c, known)[0] for n, c, known in triples]
+def _labels_of_known_columns(targets, names, columns):
+    if len(names) != len(targets.classes):
+        raise ValueError(
+            f"y has {len(names)} columns; the tasks known have {len(targets.classes)}."
+        )
+    labels = [
+        number_labels(name, column)
+        if known is None
+        else class_labels(name, column, known)[0]
+        for name, column, known in zip(names, columns, targets.classes, strict=True)
+    ]
     return np.stack(labels, axis=1)
 
 
-def _new_targets(names, columns, kind, ndim, weight):
-    labels = _encode(names, columns, kind, [None] * len(names))
-    classes = [None] * len(names)
-    if kind == "class":
-        pairs = zip(names, columns, strict=True)
-        classes = [class_labels(n, c)[1] for n, c in pairs]
-    targets = TaskEncoder(classes, ndim)
-    return targets.fit(
-        *weighted_moments(labels, np.where(np.isnan(labels), 0, weight))
-    ), labels
+def _losses_of_new_columns(blueprint, names, kinds):
+    """Give new columns the loss of the known ones, where these agree on one."""
+    losses = []
+    for kind in kinds:
+        known = [loss for loss in blueprint.losses if loss.kind == kind]
+        agree = len({repr(loss.get_params()) + type(loss).__name__ for loss in known})
+        losses.append(known[0] if agree == 1 else None)
+    return resolve(losses, names, kinds)
 
 
-def _free_heads(loss, features, targets, weight, encoder):
+def _free_heads(losses, features, targets, weight, encoder):
     """Regress each column on the features of each network."""
     coefs, biases = [], []
     for inputs in features:
         heads = [
             _free_head(loss, inputs, targets[:, j], weight[:, j], encoder.n_classes[j])
-            for j in range(targets.shape[1])
+            for j, loss in enumerate(losses)
         ]
         coefs.append(np.concatenate([coef for coef, _ in heads], axis=1))
         biases.append(np.concatenate([bias for _, bias in heads]))
@@ -123,11 +135,33 @@ def _free_head(loss, inputs, target, weight, n_classes):
     constant = loss.initial_bias(target, weight, n_classes)
     if len(np.unique(target)) < 2:
         return np.zeros((inputs.shape[1], len(constant))), constant
-    if n_classes is None:
-        model = RidgeCV(_RIDGE_STRENGTHS).fit(inputs, target, sample_weight=weight)
+    if isinstance(loss, CrossEntropy):
+        model = LogisticRegression(max_iter=1000)
+        model.fit(inputs, target, sample_weight=weight)
+        return model.coef_.T, model.intercept_
+    if n_classes is not None:
+        return _convex_head(loss, n_classes, inputs, target, weight, constant, 0.5)
+    model = RidgeCV(_RIDGE_STRENGTHS).fit(inputs, target, sample_weight=weight)
+    if isinstance(loss, SquaredError):
         return model.coef_[:, None], np.array([model.intercept_])
-    model = LogisticRegression(max_iter=1000).fit(inputs, target, sample_weight=weight)
-    return model.coef_.T, model.intercept_
+    # The strength that squared errors ask for serves other losses well enough.
+    return _convex_head(loss, None, inputs, target, weight, constant, model.alpha_)
+
+
+def _convex_head(loss, n_classes, inputs, target, weight, constant, strength):
+    """Minimise the loss of one column plus a ridge that leaves the intercept free."""
+    start = np.zeros((inputs.shape[1] + 1, len(constant)))
+    start[-1] = constant
+    ridge = np.append(np.full(inputs.shape[1], strength), 0.0)
+    moved = start + _convex_deviation(
+        ColumnLosses([loss], [n_classes]).eval(),
+        np.append(inputs, np.ones((len(inputs), 1)), axis=1),
+        target[:, None],
+        weight[:, None],
+        start,
+        ridge,
+    )
+    return moved[:-1], moved[-1]
 
 
 def _deviating_heads(net, features, targets, weight):
@@ -141,13 +175,16 @@ def _deviating_heads(net, features, targets, weight):
     start = np.concatenate([coef, bias[:, None]], axis=1)
     moved = []
     for k in range(len(inputs)):
-        if all(n is None for n in net.blueprint.targets.n_classes):
+        if all(isinstance(loss, SquaredError) for loss in net.blueprint.losses):
             solved = _ridge_deviation(
                 inputs[k], targets, weight, start[k], shrinkage[k]
             )
         else:
+            losses = copy.deepcopy(net.module_.losses).eval()
+            losses.take_networks([k])
+            ridge = np.full(inputs.shape[2], shrinkage[k])
             solved = _convex_deviation(
-                net.module_.losses, inputs[k], targets, weight, start[k], shrinkage[k]
+                losses, inputs[k], targets, weight, start[k], ridge
             )
         moved.append(start[k] + solved)
     moved = np.stack(moved)
@@ -174,11 +211,12 @@ def _ridge_deviation(inputs, targets, weight, start, shrinkage):
     return np.stack(columns, axis=1)
 
 
-def _convex_deviation(losses, inputs, targets, weight, start, shrinkage):
-    """Minimise the loss plus the ridge by L-BFGS; the problem is convex."""
+def _convex_deviation(losses, inputs, targets, weight, start, ridge):
+    """Minimise the loss plus the ridge by L-BFGS; `ridge` is a strength a feature."""
     inputs, targets, weight, start = (
         torch.from_numpy(a)[None] for a in (inputs, targets, weight, start)
     )
+    ridge = torch.from_numpy(ridge)[None, :, None]
     deviation = torch.zeros_like(start, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [deviation], max_iter=200, line_search_fn="strong_wolfe", tolerance_change=1e-12
@@ -187,7 +225,7 @@ def _convex_deviation(losses, inputs, targets, weight, start, shrinkage):
     def closure():
         optimizer.zero_grad()
         cells = losses.cells(inputs @ (start + deviation), targets)
-        total = (cells * weight).sum() + shrinkage * deviation.square().sum()
+        total = (cells * weight).sum() + (ridge * deviation.square()).sum()
         total.backward()
         return total
 

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,14 +14,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._adaptation import adapted_net
 from ._constraints import Interval, StrOptions
-from ._moments import weighted_moments
 from ._net import Hyperparameters, NetworkPlan, RowsDataset, fit_bank
-from ._tasks import check_rows, check_task_data, check_task_weights, validation_folds
+from ._tasks import (
+    check_class_weight,
+    check_rows,
+    check_task_data,
+    check_task_weights,
+    target_transforms,
+    validation_folds,
+)
 from .architecture import Architecture, HardSharing
 from .encoding import Auto, Encoding
 from .loss import resolve
 from .weighting import Equal, Weighting
 
+_PRIVATE_STATE = ("_task_codes", "_held_out", "_noise", "_calibration")
 _DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
 
 
@@ -38,6 +46,10 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
 
     _kind: str
     _decode: str
+
+    # Arguments that not every estimator has.
+    class_weight = None
+    target_transform = None
 
     _parameter_constraints: dict = {
         "architecture": [Architecture, None],
@@ -143,7 +155,9 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         }
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
         data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
-        plans = self._make_plans(data)
+        random_state = self._random_state()
+        data, calibration = self._set_aside(data, random_state)
+        plans = self._make_plans(data, random_state)
         net, training = fit_bank(
             plans,
             data,
@@ -155,6 +169,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             verbose=self.verbose,
         )
         self._remember(data, net, training)
+        self._calibrate(data, calibration, random_state)
         context.call_on_fit_task_end(
             estimator=self,
             X=X,
@@ -164,10 +179,12 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         )
         return self
 
-    def _make_plans(self, data):
+    def _make_plans(self, data, random_state):
         """Decide on rows, seeds, encoders and settings of every member."""
-        random_state = self._random_state()
-        data.encoder.fit(*weighted_moments(data.y, data.weight))
+        names, kinds = data.column_names, data.kinds
+        losses = tuple(resolve(self.loss, names, kinds))
+        transforms = target_transforms(self.target_transform, names, kinds)
+        data.encoder.fit(data.y, data.weight, losses, transforms)
         folds = [(np.arange(len(data.X)), None)]
         if self.early_stopping:
             folds = validation_folds(self.cv, data, random_state)
@@ -178,6 +195,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             for train, _ in folds[: self.n_estimators]
         ]
         seed = int(random_state.randint(np.iinfo(np.int32).max))
+        choices = self._choices(data, losses)
         plans = []
         for member in range(self.n_estimators):
             fold = member % len(folds)
@@ -190,10 +208,17 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
                     valid,
                     encoders[fold],
                     data.encoder,
-                    self._hyperparameters(data, len(train)),
+                    replace(choices, batch_size=self._batch_size(len(train))),
                 )
             )
         return plans
+
+    def _set_aside(self, data, random_state):
+        """Split off rows that no network sees; by default none."""
+        return data, None
+
+    def _calibrate(self, data, calibration, random_state):
+        """Learn from rows and predictions that no network was trained on."""
 
     def _random_state(self):
         if self.random_state is None:
@@ -201,20 +226,28 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             return np.random.RandomState(np.random.SeedSequence().generate_state(4))
         return check_random_state(self.random_state)
 
-    def _hyperparameters(self, data, n_rows):
+    def _choices(self, data, losses):
+        """Collect the hyperparameters that the members have in common."""
         return Hyperparameters(
             self._strategy("architecture"),
             self._strategy("weighting"),
-            resolve(self.loss),
+            losses,
             check_task_weights(
                 self.task_weights, data.task_names, data.task_sizes(), data.row_tasks
             ),
             float(self.lr),
             float(self.weight_decay),
-            self._batch_size(n_rows),
+            len(data.X),
             self.clip_norm,
             self.max_epochs,
             self.n_iter_no_change if self.early_stopping else None,
+            check_class_weight(
+                self.class_weight,
+                data.column_names,
+                data.encoder.classes,
+                data.y,
+                data.weight,
+            ),
         )
 
     def _batch_size(self, n_rows):
@@ -300,7 +333,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         return {
             name: value
             for name, value in vars(self).items()
-            if name.endswith("_") or name in ("_task_codes", "_held_out")
+            if name.endswith("_") or name in _PRIVATE_STATE
         }
 
     # -- predict -----------------------------------------------------------------
@@ -419,6 +452,9 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         training of its body. A new row task needs a handful of rows; the head of a new
         column starts from nothing and wants ten or twenty.
         """
+        return self._adapt(X, y, sample_weight)
+
+    def _adapt(self, X, y, sample_weight, task_types="auto"):
         check_is_fitted(self, "net_")
         adapted = copy.copy(self)
         table, ids = check_rows(self, X)
@@ -429,7 +465,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
                 "one new task a call."
             )
         net, names = adapted_net(
-            self.net_, table, y, sample_weight, self._kind, row_tasks
+            self.net_, table, y, sample_weight, self._kind, task_types
         )
         if row_tasks and ids is not None:
             names = [ids.tolist()[0]]
@@ -438,7 +474,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         adapted.task_names_ = np.array(names)
         adapted._task_codes = None
         adapted._adapted_to = names[0] if row_tasks and ids is not None else None
-        adapted._held_out = None
+        adapted._held_out = adapted._noise = adapted._calibration = None
         return adapted
 
     # -- what was learned --------------------------------------------------------
@@ -469,7 +505,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             member.net_ = net.take([k])
             member.n_iter_ = self.n_iter_[[k]]
             member.loss_weights_ = self.loss_weights_[:, [k]]
-            member._held_out = None
+            member._held_out = member._noise = member._calibration = None
             members.append(member)
         return members
 

@@ -4,6 +4,6 @@ They are private in scikit-learn, and used by every estimator that wants its mes
 Importing them here alone keeps a rename upstream a change of one file.
 """
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-__all__ = ["Interval", "StrOptions"]
+__all__ = ["HasMethods", "Interval", "StrOptions"]

@@ -85,7 +85,7 @@ def _make_plan(
         batch_size=8,
         max_epochs=4,
     )
-    plan = estimator._make_plans(data)[0]
+    plan = estimator._make_plans(data, np.random.RandomState(0))[0]
     if train_rows is not None:
         plan = replace(plan, train_rows=np.asarray(train_rows))
     if valid_rows is not None:

@@ -315,8 +315,8 @@ def test_networks_may_scale_targets_differently(
     make_data, make_plan, assert_one_by_one
 ):
     data = make_data()
-    other = type(data.encoder)(data.encoder.classes, 2)
-    other.fit(np.ones(3), np.full(3, 5.0))
+    other = type(data.encoder)(data.encoder.names, data.encoder.classes, 2)
+    other.shift, other.scale = np.ones(3), np.full(3, 5.0)
     plans = [make_plan(data, 0), make_plan(data, 1, targets=other)]
     assert_one_by_one(plans, data)
 

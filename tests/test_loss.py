@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, mean_squared_error
 
-from skmtl._net._module import ColumnLosses
-from skmtl.loss import CrossEntropy, Loss, SquaredError, resolve
+from skmtl._net import ColumnLosses
+from skmtl.loss import ALIASES, CrossEntropy, SquaredError, resolve
 
 seeds = st.integers(0, 999)
 
@@ -153,12 +153,13 @@ def test_losses_work_on_banks(loss):
         torch.testing.assert_close(cells[k], one[0])
 
 
-def test_aliases_are_the_default_objects():
-    assert isinstance(resolve("squared_error"), SquaredError)
-    assert isinstance(resolve("log_loss"), CrossEntropy)
-    own = CrossEntropy()
-    assert resolve(own) is own
-    assert isinstance(own, Loss)
+@pytest.mark.parametrize("alias", sorted(ALIASES))
+def test_aliases_are_the_default_objects(alias):
+    kind = ALIASES[alias].kind
+    first, second = resolve(alias, ["a", "b"], [kind, kind])
+    assert type(first) is ALIASES[alias]
+    assert first is second
+    assert first.get_params() == ALIASES[alias]().get_params()
 
 
 # -- columns side by side --------------------------------------------------------
@@ -169,7 +170,7 @@ def test_aliases_are_the_default_objects():
 )
 def test_mixed_columns_equal_each_column_alone(n_classes, seed):
     loss = CrossEntropy()
-    losses = ColumnLosses(loss, n_classes)
+    losses = ColumnLosses([loss] * len(n_classes), n_classes)
     assert losses.n_outputs == sum(loss.n_outputs(n) for n in n_classes)
     rng = np.random.default_rng(seed)
     outputs = torch.tensor(rng.normal(size=(2, 7, losses.n_outputs)))

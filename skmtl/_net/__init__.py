@@ -1,6 +1,7 @@
 """Training: plans, batches, the optimizer and the skorch net. Only here is skorch."""
 
 from ._bank_net import BankNet, RowsDataset
+from ._column_losses import ColumnLosses
 from ._fit import fit_bank
 from ._joint_net import JointNet
 from ._module import Blueprint
@@ -9,6 +10,7 @@ from ._plan import Hyperparameters, NetworkPlan
 __all__ = [
     "BankNet",
     "Blueprint",
+    "ColumnLosses",
     "Hyperparameters",
     "JointNet",
     "NetworkPlan",

@@ -200,6 +200,30 @@ class BankNet(NeuralNet):
         predictions = torch.cat(list(self.forward_iter(X)))
         return self.module_.losses.split(predictions.cpu().double().numpy())
 
+    def member_numbers(self, X):
+        """Predict the columns of numbers by every member.
+
+        Parameters
+        ----------
+        X : RowsDataset
+            Raw rows.
+
+        Returns
+        -------
+        numbers : ndarray of shape (n_networks, n_rows, n_columns), float64
+            In units of the labels; NaN for columns of classes.
+        """
+        losses, targets = self.module_.losses, self.blueprint.targets
+        links = [losses.link(o).cpu().double() for o in self.outputs(X.table, X.task)]
+        columns = losses.points(losses.split(torch.cat(links, dim=1).numpy()))
+        numbers = [
+            targets.rescale(j, column[..., 0])
+            if targets.classes[j] is None
+            else np.full(column.shape[:-1], np.nan)
+            for j, column in enumerate(columns)
+        ]
+        return np.stack(numbers, axis=-1)
+
     def predict(self, X):
         """Predict as the estimator does.
 
@@ -213,7 +237,8 @@ class BankNet(NeuralNet):
         y : ndarray of shape (n_rows,) or (n_rows, n_columns)
             Numbers or class labels.
         """
-        return getattr(self.blueprint.targets, self.decode)(self.columns(X))
+        columns = self.module_.losses.points(self.columns(X))
+        return getattr(self.blueprint.targets, self.decode)(columns)
 
     def predict_proba(self, X):
         """Predict class probabilities.
@@ -362,6 +387,22 @@ class RowsDataset(Dataset):
     def X(self):
         """The rows, to be handed to ``net.predict``, RowsDataset."""
         return self
+
+    def take(self, index):
+        """Keep some rows.
+
+        Parameters
+        ----------
+        index : ndarray of int
+            Their positions.
+
+        Returns
+        -------
+        rows : RowsDataset
+            Without labels.
+        """
+        task = None if self.task is None else self.task[index]
+        return RowsDataset(self.table[index], task)
 
     def __len__(self):
         return len(self.table)

@@ -63,17 +63,17 @@ def fit_bank(
         verbose=verbose,
     )
     with threads_for(training.work):
-        net.partial_fit(RowsDataset(data.X, data.task, _labels(data, decode)))
+        net.partial_fit(RowsDataset(data.X, data.task, _labels(data)))
         training.finish()
         net.settle()
     net._training = net._on_epoch = None
     return net, training
 
 
-def _labels(data, decode):
+def _labels(data):
     """Give callbacks the labels in the form that ``net.predict`` has."""
-    if decode == "numbers":
-        return data.y[:, 0] if data.encoder.ndim == 1 else data.y
-    if data.encoder.ndim == 1:
-        return data.encoder.classes[0][data.y[:, 0].astype(int)]
-    return data.y
+    if data.encoder.ndim == 2:
+        return data.y
+    classes = data.encoder.classes[0]
+    column = data.y[:, 0]
+    return column if classes is None else classes[column.astype(int)]

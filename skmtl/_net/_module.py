@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -13,6 +12,7 @@ from .._bank import DropoutBank
 from .._encoder_bank import EncodedColumns, EncoderBank
 from .._shape import BankShape
 from .._strategy import Strategy
+from ._column_losses import ColumnLosses
 
 if TYPE_CHECKING:
     from .._tasks import TaskEncoder
@@ -27,8 +27,10 @@ class Blueprint:
 
     Parameters
     ----------
-    architecture, weighting, loss : Architecture, Weighting and Loss
+    architecture, weighting : Architecture and Weighting
         Strategies of the whole bank.
+    losses : list of Loss, length n_columns
+        Of the whole bank; columns may share an object.
     encoders : list of EncodedColumns
         Distinct encoders.
     encoder_index : list of int, length n_networks
@@ -45,7 +47,7 @@ class Blueprint:
 
     architecture: Architecture
     weighting: Weighting
-    loss: Loss
+    losses: list[Loss]
     encoders: list[EncodedColumns]
     encoder_index: list[int]
     targets: TaskEncoder
@@ -81,7 +83,7 @@ class Blueprint:
         return cls(
             Strategy.stack([c.architecture for c in choices]),
             Strategy.stack([c.weighting for c in choices]),
-            Strategy.stack([c.loss for c in choices]),
+            _stacked_losses([c.losses for c in choices]),
             encoders,
             index,
             plans[0].targets,
@@ -105,8 +107,10 @@ class Blueprint:
         """
         strategies = {
             name: getattr(self, name).take(index)
-            for name in ("architecture", "weighting", "loss")
+            for name in ("architecture", "weighting")
         }
+        taken = {id(loss): loss.take(index) for loss in self.losses}
+        strategies["losses"] = [taken[id(loss)] for loss in self.losses]
         # All encoders stay: the widest one sets the padded width of the weights.
         kept = [self.encoder_index[k] for k in index]
         return replace(self, encoder_index=kept, **strategies)
@@ -125,6 +129,18 @@ class Blueprint:
             On the CPU.
         """
         return BankModule(self, streams)
+
+
+def _stacked_losses(losses):
+    """Join the losses of the networks, column by column."""
+    stacked = {}
+    joined = []
+    for column in zip(*losses, strict=True):
+        key = tuple(id(loss) for loss in column)
+        if key not in stacked:
+            stacked[key] = Strategy.stack(column)
+        joined.append(stacked[key])
+    return joined
 
 
 def distinct(objects):
@@ -174,7 +190,7 @@ class BankModule(nn.Module):
     def __init__(self, blueprint, streams=None):
         super().__init__()
         self.encoder = EncoderBank(blueprint.encoders, blueprint.encoder_index)
-        self.losses = ColumnLosses(blueprint.loss, blueprint.targets.n_classes)
+        self.losses = ColumnLosses(blueprint.losses, blueprint.targets.n_classes)
         dtype = getattr(torch, blueprint.dtype)
         shape = BankShape(
             tuple(self.encoder.n_inputs),
@@ -217,145 +233,3 @@ class BankModule(nn.Module):
             Of the architecture.
         """
         return self.architecture(inputs, task)
-
-
-class ColumnLosses:
-    """The losses of the label columns, computed together where they can be.
-
-    Parameters
-    ----------
-    loss : Loss
-        Of every column.
-    n_classes : list of (int or None), length n_columns
-        Classes of each column.
-
-    Attributes
-    ----------
-    n_outputs : int
-        Of all columns.
-    slices : list of slice, length n_columns
-        The outputs of each column.
-    widths : list of int, length n_columns
-        Numbers that a prediction of each column has.
-    """
-
-    def __init__(self, loss, n_classes):
-        self.loss = loss
-        self.n_classes = n_classes
-        sizes = [loss.n_outputs(n) for n in n_classes]
-        ends = np.cumsum(sizes)
-        self.n_outputs = int(ends[-1])
-        self.widths = [1 if n is None else max(n, 2) for n in n_classes]
-        self._predicted = [
-            slice(int(e - w), int(e))
-            for w, e in zip(self.widths, np.cumsum(self.widths), strict=True)
-        ]
-        self.slices = [slice(e - s, e) for s, e in zip(sizes, ends, strict=True)]
-        # Columns with equally many outputs are one group, and one call of the loss.
-        self._groups = [
-            (size, [j for j, s in enumerate(sizes) if s == size])
-            for size in sorted(set(sizes))
-        ]
-
-    def cells(self, outputs, targets):
-        """Compute the loss of every cell.
-
-        Parameters
-        ----------
-        outputs : Tensor of shape (n_networks, n_rows, n_outputs)
-            Of the architecture.
-        targets : Tensor of shape (n_networks, n_rows, n_columns)
-            Encoded labels, 0 where missing.
-
-        Returns
-        -------
-        cells : Tensor of shape (n_networks, n_rows, n_columns)
-            To be weighted.
-        """
-        if len(self._groups) == 1:
-            size, columns = self._groups[0]
-            return self.loss.cells(outputs.unflatten(-1, (len(columns), size)), targets)
-        cells = [None] * len(self.slices)
-        for size, columns in self._groups:
-            picked = torch.cat([outputs[..., self.slices[j]] for j in columns], dim=-1)
-            some = self.loss.cells(
-                picked.unflatten(-1, (len(columns), size)), targets[..., columns]
-            )
-            for j, cell in zip(columns, some.unbind(-1), strict=True):
-                cells[j] = cell
-        return torch.stack(cells, dim=-1)
-
-    def membership(self, device, dtype):
-        """Say which outputs belong to which column.
-
-        Parameters
-        ----------
-        device, dtype : torch.device and torch.dtype
-            Of the result.
-
-        Returns
-        -------
-        membership : Tensor of shape (n_outputs, n_columns)
-            Ones and zeros.
-        """
-        matrix = torch.zeros(
-            self.n_outputs, len(self.slices), device=device, dtype=dtype
-        )
-        for j, where in enumerate(self.slices):
-            matrix[where, j] = 1
-        return matrix
-
-    def predict(self, outputs):
-        """Average the predictions of the members.
-
-        Parameters
-        ----------
-        outputs : Tensor of shape (n_networks, n_rows, n_outputs)
-            Of the architecture.
-
-        Returns
-        -------
-        predictions : Tensor of shape (n_rows, n_predictions)
-            Scaled numbers, or probabilities of all columns side by side.
-        """
-        if len(self._groups) == 1:
-            size, columns = self._groups[0]
-            linked = self.loss.link(outputs.unflatten(-1, (len(columns), size)))
-            linked = linked.flatten(2)
-            return linked[0] if len(linked) == 1 else linked.mean(0)
-        links = [self.loss.link(outputs[..., where]).mean(0) for where in self.slices]
-        return torch.cat(links, dim=-1)
-
-    def split(self, predictions):
-        """Cut predictions into columns.
-
-        Parameters
-        ----------
-        predictions : ndarray of shape (n_rows, n_predictions)
-            From :meth:`predict`.
-
-        Returns
-        -------
-        columns : list of ndarray, length n_columns
-            For the methods of TaskEncoder.
-        """
-        return [predictions[:, where] for where in self._predicted]
-
-    def initial_bias(self, y, weight, targets):
-        """Find the outputs of the best constant prediction on some rows.
-
-        Parameters
-        ----------
-        y, weight : ndarray of shape (n_rows, n_columns)
-            Labels and their weights.
-        targets : TaskEncoder
-            Encodes the labels.
-
-        Returns
-        -------
-        bias : ndarray of shape (n_outputs,)
-            Of all columns side by side.
-        """
-        encoded = targets.encode(y)
-        columns = zip(encoded.T, weight.T, self.n_classes, strict=True)
-        return np.concatenate([self.loss.initial_bias(*column) for column in columns])

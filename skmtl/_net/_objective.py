@@ -27,7 +27,7 @@ class Objective:
 
     def __init__(self, module, plans, data):
         parameter = next(module.architecture.parameters())
-        sizes = np.array([data.task_sizes(p.train_rows) for p in plans])
+        sizes = np.array([data.task_sizes(p.train_rows, p.weight(data)) for p in plans])
         sizes = torch.from_numpy(sizes)
         n_batches = torch.tensor([[p.n_batches] for p in plans])
         task_weights = np.array([p.hyperparameters.task_weights for p in plans])

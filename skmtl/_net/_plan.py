@@ -25,8 +25,10 @@ class Hyperparameters:
 
     Parameters
     ----------
-    architecture, weighting, loss : Architecture, Weighting and Loss
+    architecture, weighting : Architecture and Weighting
         Strategies; nested ones that fuse may differ.
+    losses : tuple of Loss, length n_columns
+        Likewise; columns may share an object.
     task_weights : ndarray of shape (n_tasks,)
         Sum n_tasks.
     lr : float
@@ -41,11 +43,13 @@ class Hyperparameters:
         Length of the schedule.
     n_iter_no_change : int or None
         Epochs without a better validation loss before the network stops.
+    class_weights : tuple of (ndarray of shape (n_classes,) or None), default=None
+        Factor on the weight of each class, by column; None for all ones.
     """
 
     architecture: Architecture
     weighting: Weighting
-    loss: Loss
+    losses: tuple[Loss, ...]
     task_weights: np.ndarray
     lr: float
     weight_decay: float
@@ -53,6 +57,7 @@ class Hyperparameters:
     clip_norm: float | None
     max_epochs: int
     n_iter_no_change: int | None
+    class_weights: tuple | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +86,22 @@ class NetworkPlan:
     encoder: EncodedColumns
     targets: TaskEncoder
     hyperparameters: Hyperparameters
+
+    def weight(self, data):
+        """Weigh the cells of the label table as this network does.
+
+        Parameters
+        ----------
+        data : TaskData
+            What it trains on.
+
+        Returns
+        -------
+        weight : ndarray of shape (n_rows, n_columns)
+            Those of the data, times those of the classes.
+        """
+        classes = self.hyperparameters.class_weights
+        return data.weight if classes is None else data.class_weighted(classes)
 
     @property
     def n_batches(self):

@@ -18,7 +18,7 @@ class Table:
     data : TaskData
         Checked data.
     plans : sequence of NetworkPlan
-        Name the encoders and target scalings in use.
+        Name the encoders, target scalings and class weights in use.
     encoder : EncoderBank
         Of the module in training; its encoders are those of the plans.
     device : torch.device
@@ -40,7 +40,10 @@ class Table:
             last = tensor.new_full((1, *tensor.shape[1:]), value)
             return torch.cat([tensor, last])
 
-        self.weights = padded(data.weight, dtype)
+        classes, index = distinct([p.hyperparameters.class_weights for p in plans])
+        first = [plans[index.index(i)] for i in range(len(classes))]
+        self.weights = torch.cat([padded(p.weight(data), dtype) for p in first])
+        self.weight_index = torch.tensor(index, device=device)
         targets = [padded(scaling.encode(data.y), dtype) for scaling in scalings]
         self.targets = torch.cat(targets)
         self.task = None
@@ -73,6 +76,7 @@ class Table:
         """
         self.encoder_index = self.encoder_index[index]
         self.target_index = self.target_index[index]
+        self.weight_index = self.weight_index[index]
 
     def inputs(self, rows):
         """Gather encoded rows.
@@ -108,11 +112,11 @@ class Table:
             Row tasks; one past the last for padding.
         """
         targets = self._gather(self.targets, self.target_index, rows)
-        flat = rows.flatten()
-        weights = self.weights.index_select(0, flat).view(*rows.shape, -1)
+        weights = self._gather(self.weights, self.weight_index, rows)
         if self.task is None:
             return targets, weights, None
-        return targets, weights, self.task.index_select(0, flat).view(rows.shape)
+        task = self.task.index_select(0, rows.flatten()).view(rows.shape)
+        return targets, weights, task
 
     def _gather(self, stacked, index, rows):
         flat = rows + (index * (self.n_rows + 1)).unsqueeze(-1)

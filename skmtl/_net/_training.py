@@ -8,6 +8,7 @@ import torch
 from .._bank import RowsBank, take_networks
 from .._streams import Streams
 from ._batches import Batch, JointBatches, padded_rows
+from ._column_losses import initial_bias
 from ._devices import resolve_device
 from ._objective import Objective
 from ._optimizer import BankAdamW, clip_by_network
@@ -84,10 +85,10 @@ class BankTraining:
 
     def _start_at_constant_prediction(self):
         bias = [
-            self.module.losses.initial_bias(
+            initial_bias(
+                plan,
                 self.data.y[plan.train_rows],
-                self.data.weight[plan.train_rows],
-                plan.targets,
+                plan.weight(self.data)[plan.train_rows],
             )
             for plan in self.plans
         ]
@@ -304,7 +305,12 @@ class BankTraining:
             for plan in self.plans
         ]
         self._valid_rows = padded_rows(rows, self.table.n_rows, self.device)
-        self._valid_sizes = np.array([self.data.task_sizes(r) for r in rows])
+        self._valid_sizes = np.array(
+            [
+                self.data.task_sizes(valid, plan.weight(self.data))
+                for valid, plan in zip(rows, self.plans, strict=True)
+            ]
+        )
 
     @torch.no_grad()
     def validate(self):

@@ -2,13 +2,21 @@
 
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from ._encoder import TaskEncoder
-from ._labels import as_array, class_labels, label_columns, missing_cells, number_labels
+from ._kinds import task_kinds
+from ._labels import (
+    as_array,
+    class_labels,
+    frame_library,
+    label_columns,
+    missing_cells,
+    number_labels,
+)
 from ._weights import check_sample_weight
 
 _NUMBERS = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
@@ -55,20 +63,69 @@ class TaskData:
         """Whether each row belongs to one task, bool."""
         return self.task is not None
 
-    def task_sizes(self, rows=slice(None)):
+    def take(self, index):
+        """Keep some rows.
+
+        Parameters
+        ----------
+        index : ndarray of int
+            Their positions.
+
+        Returns
+        -------
+        data : TaskData
+            With the same tasks.
+        """
+        return replace(
+            self,
+            X=self.X[index],
+            y=self.y[index],
+            weight=self.weight[index],
+            task=None if self.task is None else self.task[index],
+            rows=self.rows[index],
+        )
+
+    @property
+    def kinds(self):
+        """What the labels of each column are, list of {"number", "class"}."""
+        return ["number" if c is None else "class" for c in self.encoder.classes]
+
+    def class_weighted(self, factors):
+        """Weigh cells by their classes, too.
+
+        Parameters
+        ----------
+        factors : sequence of (ndarray of shape (n_classes,) or None)
+            By column.
+
+        Returns
+        -------
+        weight : ndarray of shape (n_rows, n_columns)
+            0 where a label is missing.
+        """
+        weight = self.weight.copy()
+        for j, factor in enumerate(factors):
+            if factor is not None:
+                labelled = ~np.isnan(self.y[:, j])
+                weight[labelled, j] *= factor[self.y[labelled, j].astype(int)]
+        return weight
+
+    def task_sizes(self, rows=slice(None), weight=None):
         """Sum the weights of the labelled cells of each task.
 
         Parameters
         ----------
         rows : slice or ndarray of int, default=all
             Which rows to count.
+        weight : ndarray of shape (n_rows, n_columns), default=None
+            Weights to use instead of those of the data.
 
         Returns
         -------
         sizes : ndarray of shape (n_tasks,)
             In the order of `task_names`.
         """
-        weight = self.weight[rows]
+        weight = (self.weight if weight is None else weight)[rows]
         if self.task is None:
             return weight.sum(axis=0)
         return np.bincount(
@@ -91,8 +148,8 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
         Row-task ids.
     sample_weight : array-like of shape (n_samples,) or (n_samples, n_columns), optional
         Weights.
-    kind : {"number", "class"}
-        What the labels are.
+    kind : {"number", "class", "mixed"}
+        What the labels are; of both kinds by the estimator's ``task_types``.
 
     Returns
     -------
@@ -112,9 +169,12 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
     table, ids = check_rows(estimator, X, task, reset=True, min_samples=2)
     names, columns, ndim = label_columns(y)
     check_consistent_length(table, columns[0])
-    y, classes = _encode_columns(names, columns, kind)
+    kinds = [kind] * len(names)
+    if kind == "mixed":
+        kinds = task_kinds(y, names, columns, estimator.task_types)
+    labels, classes = encode_columns(names, columns, kinds)
     weight = check_sample_weight(sample_weight, len(table), len(names), names)
-    weight = np.where(np.isnan(y), 0.0, weight)
+    weight = np.where(np.isnan(labels), 0.0, weight)
     _check_every_task_labelled(names, weight, ids)
     rows = np.flatnonzero(weight.any(axis=1))
     if len(rows) < 2:
@@ -122,16 +182,16 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
             f"Found {len(rows)} sample(s) with a label and a positive weight "
             f"(n_samples={len(rows)}) while a minimum of 2 is required."
         )
-    y, weight = y[rows], weight[rows]
-    if kind == "class":
-        y, classes = _drop_unused_classes(names, y, classes, weight)
-    encoder = TaskEncoder(classes, ndim)
+    labels, weight = labels[rows], weight[rows]
+    if "class" in kinds:
+        labels, classes = _drop_unused_classes(names, labels, classes, weight)
+    encoder = TaskEncoder(names, classes, ndim, frame_library(y))
     codes, task_names = None, names
     if ids is not None:
         task_names, codes = _distinct_ids(ids[rows])
     return TaskData(
         table[rows],
-        y,
+        labels,
         weight,
         codes,
         task_names,
@@ -284,12 +344,35 @@ def _distinct_ids(ids):
     return names.tolist(), codes
 
 
-def _encode_columns(names, columns, kind):
-    if kind == "number":
-        labels = [number_labels(n, c) for n, c in zip(names, columns, strict=True)]
-        return np.stack(labels, axis=1), [None] * len(names)
-    coded = [class_labels(n, c) for n, c in zip(names, columns, strict=True)]
-    return np.stack([codes for codes, _ in coded], axis=1), [c for _, c in coded]
+def encode_columns(names, columns, kinds):
+    """Read the label columns, each by its kind.
+
+    Parameters
+    ----------
+    names : list, length n_columns
+        Of the columns, for messages.
+    columns : list of ndarray of shape (n_samples,)
+        Labels.
+    kinds : list of {"number", "class"}, length n_columns
+        What the labels are.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_samples, n_columns), float64
+        Numbers and class codes, NaN where missing.
+    classes : list of (ndarray or None), length n_columns
+        Classes of each column; None for numbers.
+    """
+    labels, classes = [], []
+    for name, column, kind in zip(names, columns, kinds, strict=True):
+        if kind == "number":
+            labels.append(number_labels(name, column))
+            classes.append(None)
+        else:
+            codes, known = class_labels(name, column)
+            labels.append(codes)
+            classes.append(known)
+    return np.stack(labels, axis=1), classes
 
 
 def _check_every_task_labelled(names, weight, ids):
@@ -314,9 +397,13 @@ def _check_every_task_labelled(names, weight, ids):
 
 def _drop_unused_classes(names, y, classes, weight):
     """Forget classes whose rows all have weight zero, as if the rows were not there."""
-    y = np.where(weight > 0, y, np.nan)
+    is_class = np.array([known is not None for known in classes])
+    y = np.where((weight > 0) | ~is_class, y, np.nan)
     kept = []
     for j, known in enumerate(classes):
+        if known is None:
+            kept.append(None)
+            continue
         used = np.unique(y[~np.isnan(y[:, j]), j]).astype(int)
         new = np.full(len(known), np.nan)
         new[used] = np.arange(len(used))

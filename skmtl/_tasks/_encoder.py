@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from .._moments import weighted_moments
+from ._transforms import LabelTransform
+
 
 class TaskEncoder:
     """Scale numbers and remember classes, for each column of the label table.
@@ -12,45 +15,94 @@ class TaskEncoder:
 
     Parameters
     ----------
+    names : list, length n_columns
+        Of the columns.
     classes : list of (ndarray or None), length n_columns
         Classes of each column; None for numbers.
     ndim : {1, 2}
         Dimensions of the y given, and of the predictions returned.
+    frame : {"pandas", "polars"}, default=None
+        Library of the y given, when it was a frame.
 
     Attributes
     ----------
     shift, scale : ndarray of shape (n_columns,)
-        A target is ``(label - shift) / scale``; 0 and 1 for classes.
+        A target is ``(transform(label) - shift) / scale``; 0 and 1 for classes.
+    transforms : list of (LabelTransform or None), length n_columns
+        What labels are turned into before scaling.
     """
 
-    def __init__(self, classes, ndim):
+    def __init__(self, names, classes, ndim, frame=None):
+        self.names = names
         self.classes = classes
         self.ndim = ndim
+        self.frame = frame
         self.shift = np.zeros(len(classes))
         self.scale = np.ones(len(classes))
+        self.transforms = [None] * len(classes)
 
     @property
     def n_classes(self):
         """Number of classes of each column, None for numbers; list."""
         return [None if c is None else len(c) for c in self.classes]
 
-    def fit(self, mean, scale):
-        """Set the scaling of the columns that hold numbers.
+    def fit(self, y, weight, losses, transforms=None):
+        """Fit the transforms and the scaling of the columns that hold numbers.
 
         Parameters
         ----------
-        mean, scale : ndarray of shape (n_columns,)
-            Weighted moments of the labels; a scale of zero counts as one.
+        y, weight : ndarray of shape (n_samples, n_columns)
+            Numbers and class codes, NaN where missing, and weights.
+        losses : sequence of Loss, length n_columns
+            Choose the scaling, and refuse labels they cannot take.
+        transforms : list of (str, transformer or None), optional
+            By column.
 
         Returns
         -------
         self : TaskEncoder
             The encoder.
+
+        Raises
+        ------
+        ValueError
+            If labels are outside the range of a loss or a transform.
         """
-        number = np.array([c is None for c in self.classes])
-        self.shift = np.where(number, mean, 0.0)
-        self.scale = np.where(number & (scale > 0), scale, 1.0)
+        if transforms is not None:
+            self.transforms = [
+                None if choice is None else LabelTransform(name, choice).fit(column)
+                for name, choice, column in zip(
+                    self.names, transforms, y.T, strict=True
+                )
+            ]
+        transformed = self._transform(y)
+        mean, scale = weighted_moments(transformed, weight)
+        for j, loss in enumerate(losses):
+            if self.classes[j] is None:
+                labels = transformed[:, j]
+                self._check_labels(loss, j, labels[~np.isnan(labels)])
+                self.shift[j], self.scale[j] = loss.scaling(mean[j], scale[j])
         return self
+
+    def _check_labels(self, loss, column, labels):
+        try:
+            loss.check_labels(self.names[column], labels)
+        except ValueError as error:
+            if self.transforms[column] is None:
+                raise
+            raise ValueError(
+                f"{error} Labels are looked at after target_transform="
+                f"{self.transforms[column].transform!r}."
+            ) from error
+
+    def _transform(self, y):
+        if not any(self.transforms):
+            return y
+        columns = [
+            column if transform is None else transform.forward(column)
+            for column, transform in zip(y.T, self.transforms, strict=True)
+        ]
+        return np.stack(columns, axis=1)
 
     def encode(self, y):
         """Turn labels into targets.
@@ -65,7 +117,8 @@ class TaskEncoder:
         targets : ndarray of shape (n_samples, n_columns)
             0 where missing.
         """
-        return np.nan_to_num((y - self.shift) / self.scale, nan=0.0)
+        scaled = (self._transform(y) - self.shift) / self.scale
+        return np.nan_to_num(scaled, nan=0.0)
 
     def numbers(self, predictions):
         """Turn predicted targets into numbers in units of the labels.
@@ -80,8 +133,27 @@ class TaskEncoder:
         y : ndarray of shape (n_samples,) or (n_samples, n_columns), float64
             In the shape of the y given to fit.
         """
-        y = np.concatenate(predictions, axis=1) * self.scale + self.shift
-        return y[:, 0] if self.ndim == 1 else y
+        columns = [self.rescale(j, p[:, 0]) for j, p in enumerate(predictions)]
+        return columns[0] if self.ndim == 1 else np.stack(columns, axis=1)
+
+    def rescale(self, column, predictions):
+        """Turn predicted targets of one column into numbers in units of its labels.
+
+        Parameters
+        ----------
+        column : int
+            Position of the column.
+        predictions : ndarray of any shape
+            Scaled targets.
+
+        Returns
+        -------
+        numbers : ndarray of the same shape, float64
+            In units of the labels.
+        """
+        numbers = predictions * self.scale[column] + self.shift[column]
+        transform = self.transforms[column]
+        return numbers if transform is None else transform.inverse(numbers)
 
     def probabilities(self, predictions):
         """Order class probabilities as scikit-learn does.
@@ -96,10 +168,8 @@ class TaskEncoder:
         proba : ndarray of shape (n_samples, n_classes) or list of them
             A list when y had two dimensions.
         """
-        proba = [
-            p[:, : len(classes)] / p[:, : len(classes)].sum(axis=1, keepdims=True)
-            for p, classes in zip(predictions, self.classes, strict=True)
-        ]
+        pairs = zip(predictions, self.classes, strict=True)
+        proba = [_normalised(p, classes) for p, classes in pairs]
         return proba[0] if self.ndim == 1 else proba
 
     def labels(self, predictions):
@@ -115,13 +185,58 @@ class TaskEncoder:
         y : ndarray of shape (n_samples,) or (n_samples, n_columns)
             In the dtype of the classes; object when the columns' dtypes do not mix.
         """
-        proba = self.probabilities(predictions)
+        columns = self.decode(predictions)
         if self.ndim == 1:
-            return self.classes[0][proba.argmax(axis=1)]
-        columns = [
-            c[p.argmax(axis=1)] for c, p in zip(self.classes, proba, strict=True)
-        ]
+            return columns[0]
         kinds = {c.dtype.kind for c in columns}
         if len(kinds) > 1 and not kinds <= set("iuf"):
             columns = [c.astype(object) for c in columns]
         return np.stack(columns, axis=1)
+
+    def decode(self, predictions):
+        """Turn predictions of each column into labels of its kind.
+
+        Parameters
+        ----------
+        predictions : list of ndarray of shape (n_samples, n_predictions)
+            One array a column.
+
+        Returns
+        -------
+        columns : list of ndarray of shape (n_samples,)
+            Numbers, or the most probable classes in their own dtype.
+        """
+        return [
+            self.rescale(j, p[:, 0])
+            if self.classes[j] is None
+            else self.classes[j][_normalised(p, self.classes[j]).argmax(axis=1)]
+            for j, p in enumerate(predictions)
+        ]
+
+    def by_name(self, predictions):
+        """Name the predictions of each column.
+
+        Parameters
+        ----------
+        predictions : list of ndarray of shape (n_samples, n_predictions)
+            One array a column.
+
+        Returns
+        -------
+        predictions : dict of ndarray
+            Numbers of shape (n_samples,), or class probabilities of shape
+            (n_samples, n_classes).
+        """
+        columns = zip(self.names, self.classes, predictions, strict=True)
+        return {
+            name: self.rescale(j, p[:, 0])
+            if classes is None
+            else _normalised(p, classes)
+            for j, (name, classes, p) in enumerate(columns)
+        }
+
+
+def _normalised(proba, classes):
+    """Drop the second class that a task with a single one does not have."""
+    proba = proba[:, : len(classes)]
+    return proba / proba.sum(axis=1, keepdims=True)

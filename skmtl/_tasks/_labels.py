@@ -52,6 +52,22 @@ def label_columns(y):
     return names, columns, ndim
 
 
+def frame_library(y):
+    """Name the library of a frame.
+
+    Parameters
+    ----------
+    y : array-like
+        Labels.
+
+    Returns
+    -------
+    library : str or None
+        Such as "pandas" or "polars"; None for what is not a frame.
+    """
+    return type(y).__module__.partition(".")[0] if hasattr(y, "columns") else None
+
+
 def as_array(values):
     """Turn labels or ids into an array that keeps what is missing.
 

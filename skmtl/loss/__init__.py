@@ -1,25 +1,26 @@
 """Choices for ``loss=``: what one cell of the label table costs."""
 
+from ._absolute_error import AbsoluteError
 from ._base import Loss
 from ._cross_entropy import CrossEntropy
+from ._focal import Focal
+from ._gamma import Gamma
+from ._huber import Huber
+from ._poisson import Poisson
+from ._quantile import Quantile
+from ._resolve import ALIASES, resolve
 from ._squared_error import SquaredError
 
-__all__ = ["CrossEntropy", "Loss", "SquaredError", "resolve"]
-
-_ALIASES = {"squared_error": SquaredError, "log_loss": CrossEntropy}
-
-
-def resolve(loss):
-    """Turn an alias into the default object of its loss.
-
-    Parameters
-    ----------
-    loss : str or Loss
-        ``"squared_error"``, ``"log_loss"`` or an object.
-
-    Returns
-    -------
-    loss : Loss
-        The object itself, or a new default one.
-    """
-    return _ALIASES[loss]() if isinstance(loss, str) else loss
+__all__ = [
+    "ALIASES",
+    "AbsoluteError",
+    "CrossEntropy",
+    "Focal",
+    "Gamma",
+    "Huber",
+    "Loss",
+    "Poisson",
+    "Quantile",
+    "SquaredError",
+    "resolve",
+]

@@ -1,6 +1,8 @@
 """What every loss answers."""
 
-from .._strategy import Strategy
+import numpy as np
+
+from .._strategy import PerNetwork, Strategy
 
 
 class Loss(Strategy):
@@ -8,10 +10,15 @@ class Loss(Strategy):
 
     A loss owns its number of outputs, its link, the scaling of its targets and its
     initial bias. All methods are pure functions of tensors, the same for one network
-    and for a bank.
+    and for a bank. What is here serves losses of numbers with one output.
+
+    Attributes
+    ----------
+    kind : {"number", "class"}
+        What the labels of its tasks are.
     """
 
-    scales_targets = False
+    kind = "number"
 
     def n_outputs(self, n_classes):
         """Number of outputs that a task needs.
@@ -26,7 +33,54 @@ class Loss(Strategy):
         n_outputs : int
             At least 1.
         """
-        raise NotImplementedError("abstract method")
+        return 1
+
+    def n_predictions(self, n_classes):
+        """Number of predictions that :meth:`link` makes for a task.
+
+        Parameters
+        ----------
+        n_classes : int or None
+            Classes of the task, None when its labels are numbers.
+
+        Returns
+        -------
+        n_predictions : int
+            At least 1.
+        """
+        return 1
+
+    @property
+    def point(self):
+        """Position among the predictions of the one that ``predict`` reports, int."""
+        return 0
+
+    def check_labels(self, name, labels):
+        """Refuse labels outside the range of the loss.
+
+        Parameters
+        ----------
+        name : object
+            The task, for messages.
+        labels : ndarray of shape (n_labelled,)
+            Its labels, none of them missing.
+        """
+
+    def scaling(self, mean, scale):
+        """Choose the scaling of a task's targets, ``(label - shift) / unit``.
+
+        Parameters
+        ----------
+        mean, scale : float
+            Weighted moments of the labels; the scale of constant labels is 0.
+
+        Returns
+        -------
+        shift, unit : float
+            By default to zero mean and unit variance, so that tasks in different units
+            count alike.
+        """
+        return mean, scale if scale > 0 else 1.0
 
     def cells(self, outputs, targets):
         """Compute the loss of every cell of tasks that have equally many outputs.
@@ -45,6 +99,23 @@ class Loss(Strategy):
         """
         raise NotImplementedError("abstract method")
 
+    def training_cells(self, outputs, targets):
+        """Compute what training minimises, where that is not the loss itself.
+
+        Parameters
+        ----------
+        outputs : Tensor of shape (n_networks, n_rows, n_tasks, n_outputs)
+            Raw outputs of the network.
+        targets : Tensor of shape (n_networks, n_rows, n_tasks)
+            Encoded labels.
+
+        Returns
+        -------
+        cells : Tensor of shape (n_networks, n_rows, n_tasks)
+            By default those of :meth:`cells`.
+        """
+        return self.cells(outputs, targets)
+
     def link(self, outputs):
         """Turn raw outputs into predictions that can be averaged over members.
 
@@ -58,7 +129,7 @@ class Loss(Strategy):
         predictions : Tensor of shape (..., n_predictions)
             Numbers in units of the scaled target, or class probabilities.
         """
-        raise NotImplementedError("abstract method")
+        return outputs
 
     def initial_bias(self, targets, weights, n_classes):
         """Find the outputs of the best constant prediction.
@@ -73,6 +144,38 @@ class Loss(Strategy):
         Returns
         -------
         bias : ndarray of shape (n_outputs,)
-            Where the head of the task starts.
+            Where the head of the task starts; by default the weighted mean, 0 for a
+            task without labels.
         """
-        raise NotImplementedError("abstract method")
+        total = weights.sum()
+        return np.array([(targets * weights).sum() / total if total > 0 else 0.0])
+
+    def _value(self, name, like):
+        """Read a hyperparameter in the form that multiplies cells."""
+        value = getattr(self, name)
+        if isinstance(value, PerNetwork):
+            return like.new_tensor(value.values)[:, None, None]
+        return value
+
+
+def weighted_quantile(targets, weights, level):
+    """Find the smallest target at or below which lies a share `level` of the weight.
+
+    Parameters
+    ----------
+    targets, weights : ndarray of shape (n_samples,)
+        Weights are 0 where a label is missing.
+    level : float
+        In (0, 1).
+
+    Returns
+    -------
+    quantile : float
+        0 when all weights are 0.
+    """
+    used = weights > 0
+    if not used.any():
+        return 0.0
+    return float(
+        np.quantile(targets[used], level, weights=weights[used], method="inverted_cdf")
+    )

@@ -1,21 +1,35 @@
 """Cross-entropy."""
 
-import numpy as np
-import torch
+from numbers import Real
+
 from torch.nn import functional as F
 
-from ._base import Loss
+from .._constraints import Interval
+from ._classes import ClassLoss
 
 
-class CrossEntropy(Loss):
+class CrossEntropy(ClassLoss):
     """Minus the log probability of the labelled class, in nats.
 
     A task of two classes has one output, the log odds of the second class; a task of
     more classes has one output a class. Both kinds stand side by side in one network.
 
+    Parameters
+    ----------
+    label_smoothing : float, default=0.0
+        Share of each label that is spread evenly over all classes, in [0, 1). It acts
+        in training only: held-out rows are scored by the plain loss.
+
     See Also
     --------
+    Focal : Look more at rows that are hard to classify.
     SquaredError : For targets that are numbers.
+
+    References
+    ----------
+    .. [1] C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna (2016). Rethinking
+       the Inception Architecture for Computer Vision. CVPR, section 7.
+       https://arxiv.org/abs/1512.00567
 
     Examples
     --------
@@ -25,20 +39,11 @@ class CrossEntropy(Loss):
     tensor([[[0.6931]]])
     """
 
-    def n_outputs(self, n_classes):
-        """Give one output for two classes, one a class for more.
+    _fusable = ("label_smoothing",)
+    _parameter_constraints = {"label_smoothing": [Interval(Real, 0, 1, closed="left")]}
 
-        Parameters
-        ----------
-        n_classes : int
-            Classes of the task.
-
-        Returns
-        -------
-        n_outputs : int
-            Number of outputs.
-        """
-        return 1 if n_classes <= 2 else n_classes
+    def __init__(self, label_smoothing=0.0):
+        self.label_smoothing = label_smoothing
 
     def cells(self, outputs, targets):
         """Compare outputs with class codes.
@@ -62,42 +67,25 @@ class CrossEntropy(Loss):
         codes = targets.long().unsqueeze(-1)
         return -log_probability.gather(-1, codes).squeeze(-1)
 
-    def link(self, outputs):
-        """Turn outputs into probabilities.
+    def training_cells(self, outputs, targets):
+        """Compare outputs with smoothed labels.
 
         Parameters
         ----------
-        outputs : Tensor of shape (..., n_outputs)
-            Of one task.
+        outputs : Tensor of shape (n_networks, n_rows, n_tasks, n_outputs)
+            Log odds, or unnormalised log probabilities.
+        targets : Tensor of shape (n_networks, n_rows, n_tasks)
+            Class codes 0 to n_classes - 1.
 
         Returns
         -------
-        probabilities : Tensor of shape (..., n_classes)
-            Sum to 1 over classes.
+        cells : Tensor of shape (n_networks, n_rows, n_tasks)
+            In nats.
         """
+        share = self._value("label_smoothing", outputs)
+        if isinstance(share, Real) and share == 0:
+            return self.cells(outputs, targets)
         if outputs.shape[-1] == 1:
-            return torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], dim=-1)
-        return torch.softmax(outputs, dim=-1)
-
-    def initial_bias(self, targets, weights, n_classes):
-        """Take the logs of the class frequencies.
-
-        Parameters
-        ----------
-        targets, weights : ndarray of shape (n_samples,)
-            Class codes and weights.
-        n_classes : int
-            Classes of the task.
-
-        Returns
-        -------
-        bias : ndarray of shape (n_outputs,)
-            Frequencies are shrunk by one part in a thousand, so that a class that the
-            rows lack keeps a finite logit.
-        """
-        n_classes = max(n_classes, 2)
-        counts = np.bincount(targets.astype(int), weights, minlength=n_classes)
-        total = counts.sum()
-        share = counts / total if total > 0 else np.full(n_classes, 1 / n_classes)
-        logs = np.log(0.999 * share + 0.001 / n_classes)
-        return logs[1:] - logs[:1] if n_classes == 2 else logs
+            return self.cells(outputs, (1 - share) * targets + share / 2)
+        spread = -F.log_softmax(outputs, dim=-1).mean(-1)
+        return (1 - share) * self.cells(outputs, targets) + share * spread

@@ -1,0 +1,267 @@
+"""The estimator of tasks whose labels are classes."""
+
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from .._base import BaseTaskNet
+from .._constraints import StrOptions
+from ..loss import ALIASES, Loss
+from ._score import accuracy, as_they_are, mean_score
+
+
+class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
+    """Predict several class labels from one table, with networks that share.
+
+    Each column of y is a task of two or more classes, and labels may be missing in any
+    pattern; or each row belongs to one of many tasks, named by a column of X. An
+    ensemble of small networks is trained together as one bank, each stopping by
+    another fold of held-out rows.
+
+    Parameters
+    ----------
+    architecture : Architecture, default=None
+        How tasks share. None is :class:`~skmtl.architecture.HardSharing`.
+    weighting : Weighting, default=None
+        How the tasks' gradients are combined. None is
+        :class:`~skmtl.weighting.Equal`.
+    encoding : Encoding, default=None
+        From columns to inputs. None is :class:`~skmtl.encoding.Auto`.
+    loss : str, Loss, list or dict, default="log_loss"
+        Of each labelled cell: "log_loss", "focal" or an object of :mod:`skmtl.loss`;
+        one for all tasks, a list with one a task, or a dict by name.
+    class_weight : "balanced", dict, list or dict by name, default=None
+        Factor on the weight of each class: a dict by class, or "balanced" for classes
+        that count alike; for several tasks a list of them or a dict by task name.
+    task_column : str or int, default=None
+        Name or position of the column of X that holds the task of each row. It is left
+        out of the inputs.
+    unknown_task : {"pooled", "error"}, default="pooled"
+        What to do with a row task that fit did not see: predict it by the shared head
+        with a warning a call, or raise.
+    task_weights : "balanced", dict or array-like of shape (n_tasks,), default=None
+        How much each task counts, rescaled to sum to n_tasks. None counts column tasks
+        alike and row tasks by their number of rows; "balanced" counts all tasks alike;
+        a dict may leave out tasks that count 1.
+    n_estimators : int, default=8
+        Networks in the ensemble.
+    cv : int, cross-validation generator or iterable, default=None
+        Folds for early stopping: member k holds out fold k modulo their number. None
+        is 8 folds balanced over row tasks, classes and missing labels.
+    early_stopping : bool, default=True
+        Whether members hold out rows and keep their best epoch. If False, all rows are
+        trained on for `max_epochs`.
+    n_iter_no_change : int, default=40
+        Epochs without a better validation loss before a member stops; None for never.
+    lr : float, default=0.002
+        Largest learning rate of AdamW; it falls along a cosine over `max_epochs`.
+    weight_decay : float, default=0.01
+        Decoupled weight decay.
+    batch_size : "auto", int or None, default="auto"
+        Rows of a batch at most; None for all. "auto" is 32 to 256, by the number of
+        rows.
+    max_epochs : int, default=200
+        Passes over the rows at most.
+    clip_norm : float, default=None
+        Largest norm of each network's gradient of the mean task loss.
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:1", "mps"; "auto" takes CUDA when it is there and the work
+        is large enough to gain from it.
+    dtype : {"float32", "float64"}, default="float32"
+        Of the networks in training. Predictions on the CPU are computed in float64.
+    skorch_callbacks : list, default=None
+        Callbacks of skorch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds folds, initial weights and row orders. An int makes fits repeatable.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,) or list of ndarray
+        Class labels; a list, one array a column, when y has two dimensions.
+    net_ : skorch.NeuralNet
+        Holds all members as one module.
+    n_tasks_ : int
+        Number of tasks.
+    task_names_ : ndarray of shape (`n_tasks_`,)
+        Columns of y, or sorted ids of the row tasks.
+    n_iter_ : ndarray of shape (n_estimators,)
+        Best epoch of each member, from 1.
+    n_epochs_ : int
+        Epochs run.
+    loss_weights_ : ndarray of shape (`n_epochs_`, n_estimators, `n_tasks_`)
+        Mean weights that the weighting gave.
+    validation_prediction_ : ndarray or list of ndarray
+        Class probabilities of each row by the members that held it out, in the form of
+        ``predict_proba``, NaN where none did. The same rows chose the members' epochs,
+        so scores of it are slightly optimistic.
+    history_ : skorch.history.History
+        Losses of every epoch.
+    estimators_ : list of MultiTaskNetClassifier
+        The members.
+    architecture_, weighting_ : torch modules
+        The fitted parts.
+    device_ : str
+        Where the networks were trained.
+    n_features_in_ : int
+        Columns of X, the task column included.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns of X, when they are strings.
+
+    See Also
+    --------
+    MultiTaskNetRegressor : Tasks whose labels are numbers.
+
+    Notes
+    -----
+    A task that has a single class is predicted as that class everywhere, with a
+    warning in fit. See :class:`MultiTaskNetRegressor` for the objective and for sample
+    weights.
+
+    References
+    ----------
+    .. [1] R. Caruana (1997). Multitask Learning. Machine Learning 28, 41-75.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from skmtl import MultiTaskNetClassifier
+    >>> X, species = load_iris(return_X_y=True)
+    >>> y = np.stack([species, X[:, 3] > 1.3], axis=1).astype(float)
+    >>> y[::3, 1] = np.nan
+    >>> model = MultiTaskNetClassifier(n_estimators=2, max_epochs=5, random_state=0)
+    >>> [p.shape for p in model.fit(X[:, :3], y).predict_proba(X[:, :3])]
+    [(150, 3), (150, 2)]
+    """
+
+    _kind = "class"
+    _decode = "labels"
+    _parameter_constraints = {
+        **BaseTaskNet._parameter_constraints,
+        "loss": [
+            StrOptions({a for a, loss in ALIASES.items() if loss.kind == "class"}),
+            Loss,
+            list,
+            tuple,
+            dict,
+        ],
+        "class_weight": [StrOptions({"balanced"}), dict, list, tuple, None],
+    }
+
+    def __init__(
+        self,
+        architecture=None,
+        weighting=None,
+        encoding=None,
+        loss="log_loss",
+        *,
+        class_weight=None,
+        task_column=None,
+        unknown_task="pooled",
+        task_weights=None,
+        n_estimators=8,
+        cv=None,
+        early_stopping=True,
+        n_iter_no_change=40,
+        lr=0.002,
+        weight_decay=0.01,
+        batch_size="auto",
+        max_epochs=200,
+        clip_norm=None,
+        device="auto",
+        dtype="float32",
+        skorch_callbacks=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.architecture = architecture
+        self.weighting = weighting
+        self.encoding = encoding
+        self.loss = loss
+        self.class_weight = class_weight
+        self.task_column = task_column
+        self.unknown_task = unknown_task
+        self.task_weights = task_weights
+        self.n_estimators = n_estimators
+        self.cv = cv
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.clip_norm = clip_norm
+        self.device = device
+        self.dtype = dtype
+        self.skorch_callbacks = skorch_callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    @property
+    def classes_(self):
+        """Class labels, ndarray or list of them."""
+        classes = self._fitted("classes_").blueprint.targets.classes
+        ndim = self.net_.blueprint.targets.ndim
+        return classes[0] if ndim == 1 else list(classes)
+
+    @property
+    def validation_prediction_(self):
+        """Class probabilities of held-out rows, in the form of predict_proba."""
+        columns = self._held_out_columns()
+        return self.net_.blueprint.targets.probabilities(columns)
+
+    def predict_proba(self, X, *, task=None):
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table.
+        task : array-like of shape (n_samples,), optional
+            The task of each row, when fit was given ``task``.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes) or list of ndarray
+            Means over members, in the order of ``classes_``; a list, one array a
+            column, when y had two dimensions.
+
+        Raises
+        ------
+        ValueError
+            If tasks are needed and not given, or unknown with
+            ``unknown_task="error"``.
+        """
+        check_is_fitted(self, "net_")
+        return self.net_.predict_proba(self._rows(X, task))
+
+    def score(self, X, y, *, task=None, sample_weight=None):
+        """Average the accuracies of the tasks.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table.
+        y : array-like of shape (n_samples,) or (n_samples, n_tasks)
+            True labels; missing ones do not count.
+        task : array-like of shape (n_samples,), optional
+            The task of each row, when fit was given ``task``.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_tasks), \
+                optional
+            Weights.
+
+        Returns
+        -------
+        score : float
+            Mean over the columns of y of the accuracy on labelled cells: not the
+            subset accuracy of scikit-learn's multi-label classifiers.
+        """
+        return mean_score(
+            self, X, y, task, sample_weight, as_they_are, accuracy, min_labels=1
+        )

@@ -1,0 +1,401 @@
+"""The estimator of tasks whose labels are numbers."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
+
+from .._base import BaseTaskNet
+from .._constraints import HasMethods, Interval, StrOptions
+from .._net import RowsDataset
+from .._tasks import number_labels, validation_folds
+from .._uncertainty import Calibration, member_variance, noise_variance
+from ..loss import ALIASES, Loss, Quantile
+from ._score import mean_score
+
+
+class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
+    """Predict several numbers from one table, with networks that share what they learn.
+
+    Each column of y is a task, and labels may be missing in any pattern; or each row
+    belongs to one of many tasks, named by a column of X. An ensemble of small networks
+    is trained together as one bank, each stopping by another fold of held-out rows.
+
+    Parameters
+    ----------
+    architecture : Architecture, default=None
+        How tasks share. None is :class:`~skmtl.architecture.HardSharing`.
+    weighting : Weighting, default=None
+        How the tasks' gradients are combined. None is
+        :class:`~skmtl.weighting.Equal`.
+    encoding : Encoding, default=None
+        From columns to inputs. None is :class:`~skmtl.encoding.Auto`.
+    loss : str, Loss, list or dict, default="squared_error"
+        Of each labelled cell: "squared_error", "absolute_error", "huber", "poisson",
+        "gamma", "quantile" or an object of :mod:`skmtl.loss`; one for all tasks, a
+        list with one a task, or a dict by name.
+    target_transform : {"log1p", "quantile"}, transformer, list or dict, default=None
+        What the networks learn instead of the label: ``log(1 + y)``, the normal scores
+        of y, or what a transformer with ``inverse_transform`` makes of it; for all
+        tasks, one a task, or by name. Predictions are transformed back.
+    task_column : str or int, default=None
+        Name or position of the column of X that holds the task of each row. It is left
+        out of the inputs.
+    unknown_task : {"pooled", "error"}, default="pooled"
+        What to do with a row task that fit did not see: predict it by the shared head
+        with a warning a call, or raise.
+    task_weights : "balanced", dict or array-like of shape (n_tasks,), default=None
+        How much each task counts, rescaled to sum to n_tasks. None counts column tasks
+        alike and row tasks by their number of rows; "balanced" counts all tasks alike;
+        a dict may leave out tasks that count 1.
+    n_estimators : int, default=8
+        Networks in the ensemble.
+    cv : int, cross-validation generator or iterable, default=None
+        Folds for early stopping: member k holds out fold k modulo their number. None
+        is 8 folds balanced over row tasks and missing labels.
+    early_stopping : bool, default=True
+        Whether members hold out rows and keep their best epoch. If False, all rows are
+        trained on for `max_epochs`.
+    n_iter_no_change : int, default=40
+        Epochs without a better validation loss before a member stops; None for never.
+    lr : float, default=0.002
+        Largest learning rate of AdamW; it falls along a cosine over `max_epochs`.
+    weight_decay : float, default=0.01
+        Decoupled weight decay.
+    batch_size : "auto", int or None, default="auto"
+        Rows of a batch at most; None for all. "auto" is 32 to 256, by the number of
+        rows.
+    max_epochs : int, default=200
+        Passes over the rows at most.
+    clip_norm : float, default=None
+        Largest norm of each network's gradient of the mean task loss.
+    calibration_size : float, default=None
+        Share of the rows, in (0, 0.5], that no network sees; ``predict_interval``
+        measures its intervals on them. It is rounded to one part in a whole number.
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:1", "mps"; "auto" takes CUDA when it is there and the work
+        is large enough to gain from it.
+    dtype : {"float32", "float64"}, default="float32"
+        Of the networks in training. Predictions on the CPU are computed in float64.
+    skorch_callbacks : list, default=None
+        Callbacks of skorch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds folds, initial weights and row orders. An int makes fits repeatable.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        Holds all members as one module.
+    n_tasks_ : int
+        Number of tasks.
+    task_names_ : ndarray of shape (`n_tasks_`,)
+        Columns of y, or sorted ids of the row tasks.
+    n_iter_ : ndarray of shape (n_estimators,)
+        Best epoch of each member, from 1.
+    n_epochs_ : int
+        Epochs run.
+    loss_weights_ : ndarray of shape (`n_epochs_`, n_estimators, `n_tasks_`)
+        Mean weights that the weighting gave.
+    validation_prediction_ : ndarray in the shape of y
+        Predictions of each row by the members that held it out, NaN where none did.
+        The same rows chose the members' epochs, so scores of it are slightly
+        optimistic.
+    history_ : skorch.history.History
+        Losses of every epoch.
+    estimators_ : list of MultiTaskNetRegressor
+        The members.
+    architecture_, weighting_ : torch modules
+        The fitted parts.
+    device_ : str
+        Where the networks were trained.
+    n_features_in_ : int
+        Columns of X, the task column included.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns of X, when they are strings.
+
+    See Also
+    --------
+    MultiTaskNetClassifier : Tasks whose labels are classes.
+
+    Notes
+    -----
+    The loss of a task is the weighted mean over its labelled cells, and the networks
+    minimise the weighted mean over tasks. Integer sample weights equal repeated rows
+    with ``batch_size=None, early_stopping=False``; otherwise weights are importances,
+    because folds and batches are drawn over rows.
+
+    References
+    ----------
+    .. [1] R. Caruana (1997). Multitask Learning. Machine Learning 28, 41-75.
+    .. [2] J. Lei, M. G'Sell, A. Rinaldo, R. Tibshirani, L. Wasserman (2018).
+       Distribution-Free Predictive Inference for Regression. JASA 113, 1094-1111.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_linnerud
+    >>> from skmtl import MultiTaskNetRegressor
+    >>> X, y = load_linnerud(return_X_y=True)
+    >>> y[3, 0] = np.nan
+    >>> model = MultiTaskNetRegressor(n_estimators=2, max_epochs=5, random_state=0)
+    >>> model.fit(X, y).predict(X).shape
+    (20, 3)
+    """
+
+    _kind = "number"
+    _decode = "numbers"
+    _parameter_constraints = {
+        **BaseTaskNet._parameter_constraints,
+        "loss": [
+            StrOptions({a for a, loss in ALIASES.items() if loss.kind == "number"}),
+            Loss,
+            list,
+            tuple,
+            dict,
+        ],
+        "target_transform": [
+            StrOptions({"log1p", "quantile"}),
+            HasMethods("inverse_transform"),
+            list,
+            tuple,
+            dict,
+            None,
+        ],
+        "calibration_size": [Interval(Real, 0, 0.5, closed="right"), None],
+    }
+
+    def __init__(
+        self,
+        architecture=None,
+        weighting=None,
+        encoding=None,
+        loss="squared_error",
+        *,
+        target_transform=None,
+        task_column=None,
+        unknown_task="pooled",
+        task_weights=None,
+        n_estimators=8,
+        cv=None,
+        early_stopping=True,
+        n_iter_no_change=40,
+        lr=0.002,
+        weight_decay=0.01,
+        batch_size="auto",
+        max_epochs=200,
+        clip_norm=None,
+        calibration_size=None,
+        device="auto",
+        dtype="float32",
+        skorch_callbacks=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.architecture = architecture
+        self.weighting = weighting
+        self.encoding = encoding
+        self.loss = loss
+        self.target_transform = target_transform
+        self.task_column = task_column
+        self.unknown_task = unknown_task
+        self.task_weights = task_weights
+        self.n_estimators = n_estimators
+        self.cv = cv
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.clip_norm = clip_norm
+        self.calibration_size = calibration_size
+        self.device = device
+        self.dtype = dtype
+        self.skorch_callbacks = skorch_callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def validation_prediction_(self):
+        """Predictions of held-out rows, ndarray in the shape of y."""
+        columns = self.net_.module_.losses.points(self._held_out_columns())
+        return self.net_.blueprint.targets.numbers(columns)
+
+    def predict(self, X, *, task=None, return_std=False):
+        """Predict every task of every row, or the row's own task.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table.
+        task : array-like of shape (n_samples,), optional
+            The task of each row, when fit was given ``task``.
+        return_std : bool, default=False
+            Whether to return standard deviations, too.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_tasks)
+            Means over members, in the shape of the y given to fit.
+        std : ndarray of the shape of y
+            Standard deviation of a label around its prediction, in units of the label:
+            the spread of held-out errors, larger where the members disagree more than
+            they usually do. Only if ``return_std`` is True.
+
+        Raises
+        ------
+        ValueError
+            If tasks are needed and not given, or unknown with
+            ``unknown_task="error"``; if standard deviations are asked for and no rows
+            were held out.
+        """
+        check_is_fitted(self, "net_")
+        rows = self._rows(X, task)
+        y = self.net_.predict(rows)
+        if not return_std:
+            return y
+        if self._noise is None:
+            raise ValueError(
+                f"{type(self).__name__} measures standard deviations on held-out rows, "
+                "and it has none: it was fitted with early_stopping=False, or is "
+                "adapted or a member."
+            )
+        variance = self._noise + member_variance(self.net_, rows)
+        return y, np.sqrt(variance).reshape(y.shape)
+
+    def predict_interval(self, X, coverage=0.9, *, task=None):
+        """Predict intervals that hold the label with a given probability.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table.
+        coverage : float, default=0.9
+            Share of labels that the intervals are to hold, in (0, 1).
+        task : array-like of shape (n_samples,), optional
+            The task of each row, when fit was given ``task``.
+
+        Returns
+        -------
+        interval : ndarray of shape (n_samples, 2) or (n_samples, n_tasks, 2)
+            Lower and upper ends, in units of the labels.
+
+        Raises
+        ------
+        ValueError
+            If fit set no rows aside (``calibration_size``), or the coverage is not
+            between 0 and 1.
+
+        Notes
+        -----
+        Split-conformal: the half width is a quantile of the absolute errors on the
+        rows set aside, by task. On rows like these it covers at least the share asked
+        for, whatever the networks have learned [2]_. A row task with few such rows
+        takes the errors of all tasks.
+        """
+        check_is_fitted(self, "net_")
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage={coverage!r} must be between 0 and 1.")
+        if self._calibration is None:
+            raise ValueError(
+                f"{type(self).__name__} has set no rows aside to measure intervals "
+                "on. Fit it with calibration_size=0.2; an adapted estimator or a "
+                "member has none."
+            )
+        rows = self._rows(X, task)
+        y = self.net_.predict(rows)
+        half = self._calibration.half_width(coverage, rows.task)
+        half = np.broadcast_to(half, (len(y), half.shape[1])).reshape(y.shape)
+        return np.stack([y - half, y + half], axis=-1)
+
+    def predict_quantiles(self, X, *, task=None):
+        """Predict all levels of ``loss=Quantile([...])``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table.
+        task : array-like of shape (n_samples,), optional
+            The task of each row, when fit was given ``task``.
+
+        Returns
+        -------
+        quantiles : ndarray of shape (n_samples, n_levels) or (n_samples, n_tasks, \
+                n_levels)
+            In units of the labels, ascending.
+
+        Raises
+        ------
+        ValueError
+            If a task has another loss, or the tasks' numbers of levels differ.
+        """
+        check_is_fitted(self, "net_")
+        losses = self.net_.blueprint.losses
+        if not all(isinstance(loss, Quantile) for loss in losses):
+            raise ValueError(
+                "predict_quantiles needs loss=Quantile(...) for every task; got "
+                f"{sorted({type(loss).__name__ for loss in losses})}."
+            )
+        columns = self.net_.columns(self._rows(X, task))
+        if len({column.shape[1] for column in columns}) > 1:
+            raise ValueError(
+                "The tasks have different numbers of quantile levels: "
+                f"{[column.shape[1] for column in columns]}. Give them equally many."
+            )
+        targets = self.net_.blueprint.targets
+        columns = [targets.rescale(j, column) for j, column in enumerate(columns)]
+        return columns[0] if targets.ndim == 1 else np.stack(columns, axis=1)
+
+    def _set_aside(self, data, random_state):
+        if self.calibration_size is None:
+            return data, None
+        n_parts = round(1 / self.calibration_size)
+        rest, aside = validation_folds(n_parts, data, random_state)[0]
+        return data.take(rest), data.take(aside)
+
+    def _calibrate(self, data, calibration, random_state):
+        targets = self.net_.blueprint.targets
+        self._noise = self._calibration = None
+        if self._held_out is not None:
+            numbers = self.validation_prediction_.reshape(data.n_samples, -1)
+            errors = data.y - numbers[data.rows]
+            rows = RowsDataset(data.X, data.task)
+            self._noise = noise_variance(self.net_, rows, errors, random_state)
+        if calibration is not None:
+            rows = RowsDataset(calibration.X, calibration.task)
+            errors = calibration.y - targets.numbers(
+                self.net_.module_.losses.points(self.net_.columns(rows))
+            ).reshape(len(rows), -1)
+            self._calibration = Calibration(
+                np.abs(errors), calibration.task, data.column_names
+            )
+
+    def score(self, X, y, *, task=None, sample_weight=None):
+        """Average the coefficients of determination of the tasks.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The table.
+        y : array-like of shape (n_samples,) or (n_samples, n_tasks)
+            True labels; missing ones do not count.
+        task : array-like of shape (n_samples,), optional
+            The task of each row, when fit was given ``task``.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_tasks), \
+                optional
+            Weights.
+
+        Returns
+        -------
+        score : float
+            Mean over the columns of y of R2 on labelled cells; with row tasks the rows
+            of all tasks enter one R2. Columns with fewer than two labels are left out
+            with one warning.
+        """
+        return mean_score(
+            self, X, y, task, sample_weight, number_labels, r2_score, min_labels=2
+        )
