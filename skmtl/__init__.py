@@ -1,7 +1,7 @@
 """Multi-task learning and meta-learning for people who live in scikit-learn."""
 
-from ._multitask import MultiTaskNetClassifier, MultiTaskNetRegressor
+from ._multitask import MixedTaskNet, MultiTaskNetClassifier, MultiTaskNetRegressor
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["MultiTaskNetClassifier", "MultiTaskNetRegressor"]
+__all__ = ["MixedTaskNet", "MultiTaskNetClassifier", "MultiTaskNetRegressor"]
