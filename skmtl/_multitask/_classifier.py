@@ -5,7 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base import BaseTaskNet
 from .._constraints import StrOptions
-from ..loss import ALIASES, Loss
+from ..loss import Loss, aliases
 from ._score import accuracy, as_they_are, mean_score
 
 
@@ -140,7 +140,7 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
     _parameter_constraints = {
         **BaseTaskNet._parameter_constraints,
         "loss": [
-            StrOptions({a for a, loss in ALIASES.items() if loss.kind == "class"}),
+            StrOptions(aliases("class")),
             Loss,
             list,
             tuple,

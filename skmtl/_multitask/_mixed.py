@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base import BaseTaskNet
 from .._constraints import HasMethods, StrOptions
-from ..loss import ALIASES, Loss
+from ..loss import Loss, aliases
 from ._score import mean_d2
 
 
@@ -157,7 +157,7 @@ class MixedTaskNet(BaseTaskNet):
     _decode = "labels"
     _parameter_constraints = {
         **BaseTaskNet._parameter_constraints,
-        "loss": [StrOptions(set(ALIASES)), Loss, list, tuple, dict, None],
+        "loss": [StrOptions(aliases("number", "class")), Loss, list, tuple, dict, None],
         "task_types": [StrOptions({"auto"}), list, tuple, dict],
         "target_transform": [
             StrOptions({"log1p", "quantile"}),

@@ -12,7 +12,7 @@ from .._constraints import HasMethods, Interval, StrOptions
 from .._net import RowsDataset
 from .._tasks import number_labels, validation_folds
 from .._uncertainty import Calibration, member_variance, noise_variance
-from ..loss import ALIASES, Loss, Quantile
+from ..loss import Loss, Quantile, aliases
 from ._score import mean_score
 
 
@@ -151,7 +151,7 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
     _parameter_constraints = {
         **BaseTaskNet._parameter_constraints,
         "loss": [
-            StrOptions({a for a, loss in ALIASES.items() if loss.kind == "number"}),
+            StrOptions(aliases("number")),
             Loss,
             list,
             tuple,

@@ -8,11 +8,10 @@ from ._gamma import Gamma
 from ._huber import Huber
 from ._poisson import Poisson
 from ._quantile import Quantile
-from ._resolve import ALIASES, resolve
+from ._resolve import aliases, resolve
 from ._squared_error import SquaredError
 
 __all__ = [
-    "ALIASES",
     "AbsoluteError",
     "CrossEntropy",
     "Focal",
@@ -22,5 +21,6 @@ __all__ = [
     "Poisson",
     "Quantile",
     "SquaredError",
+    "aliases",
     "resolve",
 ]

@@ -11,7 +11,7 @@ from ._poisson import Poisson
 from ._quantile import Quantile
 from ._squared_error import SquaredError
 
-ALIASES = {
+_ALIASES = {
     "squared_error": SquaredError,
     "absolute_error": AbsoluteError,
     "huber": Huber,
@@ -22,6 +22,22 @@ ALIASES = {
     "focal": Focal,
 }
 _DEFAULTS = {"number": SquaredError, "class": CrossEntropy}
+
+
+def aliases(*kinds):
+    """List the strings that stand for losses.
+
+    Parameters
+    ----------
+    *kinds : {"number", "class"}
+        Of the labels.
+
+    Returns
+    -------
+    names : set of str
+        Each stands for the default object of its loss.
+    """
+    return {name for name, loss in _ALIASES.items() if loss.kind in kinds}
 
 
 def resolve(loss, names, kinds):
@@ -72,21 +88,21 @@ def resolve(loss, names, kinds):
 def _as_loss(loss, known=None):
     if loss is None or isinstance(loss, Loss):
         return loss
-    if not isinstance(loss, str) or loss not in ALIASES:
+    if not isinstance(loss, str) or loss not in _ALIASES:
         raise ValueError(
-            f"loss={loss!r} is not a loss. Pass one of {sorted(ALIASES)}, or an object "
+            f"loss={loss!r} is not a loss. Pass one of {sorted(_ALIASES)}, or an object "
             "of skmtl.loss."
         )
     known = {} if known is None else known
-    return known.setdefault(loss, ALIASES[loss]())
+    return known.setdefault(loss, _ALIASES[loss]())
 
 
 def _check_kind(name, kind, loss):
     if loss.kind == kind:
         return
-    fitting = sorted(alias for alias, cls in ALIASES.items() if cls.kind == kind)
     labels = {"number": "numbers", "class": "classes"}
     raise ValueError(
         f"Task {name!r} holds {labels[kind]}, and {type(loss).__name__} is a loss for "
-        f"{labels[loss.kind]}. Losses for {labels[kind]} are {fitting}."
+        f"{labels[loss.kind]}. Losses for {labels[kind]} are "
+        f"{sorted(aliases(kind))}."
     )
