@@ -90,8 +90,8 @@ def _as_loss(loss, known=None):
         return loss
     if not isinstance(loss, str) or loss not in _ALIASES:
         raise ValueError(
-            f"loss={loss!r} is not a loss. Pass one of {sorted(_ALIASES)}, or an object "
-            "of skmtl.loss."
+            f"loss={loss!r} is not a loss. Pass one of {sorted(_ALIASES)}, or an "
+            "object of skmtl.loss."
         )
     known = {} if known is None else known
     return known.setdefault(loss, _ALIASES[loss]())
