@@ -1,17 +1,12 @@
 """Multi-task networks for tables."""
 
-import warnings
-
-import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseTaskNet
 from ._constraints import StrOptions
-from ._tasks import check_sample_weight, label_columns, missing_cells, number_labels
 from .loss import CrossEntropy, SquaredError
+from .metrics import get_scorer
 
 
 class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
@@ -215,9 +210,7 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
             of all tasks enter one R2. Columns with fewer than two labels are left out
             with one warning.
         """
-        return _mean_score(
-            self, X, y, task, sample_weight, number_labels, r2_score, min_labels=2
-        )
+        return get_scorer("r2")(self, X, y, task=task, sample_weight=sample_weight)
 
 
 class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
@@ -460,58 +453,5 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
             Mean over the columns of y of the accuracy on labelled cells: not the
             subset accuracy of scikit-learn's multi-label classifiers.
         """
-        return _mean_score(
-            self, X, y, task, sample_weight, _as_they_are, _accuracy, min_labels=1
-        )
-
-
-def _as_they_are(name, column):
-    """Leave labels as they are; accuracy compares them."""
-    return column
-
-
-def _accuracy(labels, predicted, sample_weight):
-    """Compare labels of any type; one that fit did not see counts as wrong."""
-    same = labels.astype(object) == predicted.astype(object)
-    return np.average(same.astype(float), weights=sample_weight)
-
-
-def _mean_score(estimator, X, y, task, sample_weight, read, metric, min_labels):
-    if y is None:
-        raise ValueError("score requires y to be passed, but the target y is None")
-    names, columns, _ = label_columns(y)
-    predicted = estimator.predict(X, task=task)
-    if len(predicted) != len(columns[0]):
-        raise ValueError(
-            "Found input variables with inconsistent numbers of samples: "
-            f"{[len(predicted), len(columns[0])]}"
-        )
-    predicted = predicted.reshape(len(predicted), -1)
-    if predicted.shape[1] != len(columns):
-        raise ValueError(
-            f"y has {len(columns)} columns, but there are {predicted.shape[1]} tasks."
-        )
-    weight = check_sample_weight(sample_weight, len(predicted), len(columns), names)
-    scores, left_out = [], []
-    for j, (name, column) in enumerate(zip(names, columns, strict=True)):
-        labels = read(name, column)
-        used = ~missing_cells(labels) & (weight[:, j] > 0)
-        if used.sum() < min_labels:
-            left_out.append(name)
-            continue
-        scores.append(
-            metric(
-                labels[used],
-                predicted[used, j],
-                sample_weight=weight[used, j],
-            )
-        )
-    if left_out:
-        few = "no labels" if min_labels == 1 else f"fewer than {min_labels} labels"
-        warnings.warn(
-            f"{len(left_out)} task(s) have {few} and are left out of the score, the "
-            f"first is {left_out[0]!r}.",
-            UndefinedMetricWarning,
-            stacklevel=3,
-        )
-    return float(np.mean(scores)) if scores else float("nan")
+        scorer = get_scorer("accuracy")
+        return scorer(self, X, y, task=task, sample_weight=sample_weight)
