@@ -1,5 +1,7 @@
 """What the tasks gain from being learned together."""
 
+from numbers import Real
+
 import numpy as np
 from scipy import stats
 from sklearn.base import clone, is_classifier, is_regressor
@@ -210,13 +212,17 @@ def _params_of_one(estimator, names, j, new_name):
         elif _last(key) in _OF_EACH_TASK:
             own = _own_entry(value, names, j)
             if own is not value and _last(key) == "task_types":
-                own = {new_name: own}
+                own = "auto" if own is None else {new_name: own}
             changed[key] = own
     return changed
 
 
 def _own_entry(value, names, j):
-    if isinstance(value, dict) and set(value) <= set(names):
+    # Numbers are the weights of the classes 0, 1, ..., whatever the tasks are called.
+    by_class = isinstance(value, dict) and any(
+        isinstance(v, Real) for v in value.values()
+    )
+    if isinstance(value, dict) and set(value) <= set(names) and not by_class:
         return value.get(names[j])
     if isinstance(value, (list, tuple, np.ndarray)) and len(value) == len(names):
         return value[j]

@@ -20,7 +20,9 @@ def _balanced_accuracy(codes, predicted, sample_weight):
 
 
 def _averaging_classes(metric):
-    def function(codes, predicted, sample_weight, class_average, zero_division):
+    def function(
+        codes, predicted, sample_weight, class_average="macro", zero_division=0.0
+    ):
         return metric(
             codes,
             predicted,

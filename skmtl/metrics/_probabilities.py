@@ -33,7 +33,7 @@ def _log_loss(metric):
     return function
 
 
-def _calibration_error(codes, proba, sample_weight, n_bins):
+def _calibration_error(codes, proba, sample_weight, n_bins=15):
     confidence = proba.max(axis=1)
     # Bins are open at the left and closed at the right, as in [1] of the docstring.
     edges = np.linspace(0, 1, n_bins + 1)[1:-1]

@@ -264,7 +264,11 @@ def class_columns(classes, table, order=None):
         return [None if c is None else np.asarray(c) for c in found]
     if len(classes) and np.ndim(classes[0]) == 0:
         classes = [classes]
-    _check_count(len(classes), table)
+    if len(classes) != len(table.names):
+        raise ValueError(
+            f"classes are given for {len(classes)} task(s), but y has "
+            f"{len(table.names)} columns. Pass a list of arrays, one a column."
+        )
     return [np.asarray(c) for c in _in_order(classes, table, order)]
 
 
