@@ -416,6 +416,8 @@ def test_wrong_predictions_are_named():
         ours.log_loss(y, proba[0])
     with pytest.raises(ValueError, match=r"given for 1 task.*2 columns"):
         ours.log_loss(y, proba, classes=[0, 1])
+    with pytest.raises(ValueError, match=r"Task 0 has labels such as 0.0.*type"):
+        ours.log_loss(y[:, 0], proba[0], classes=["x", "y"])
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         ours.accuracy_score(y + 0.5, y)
 

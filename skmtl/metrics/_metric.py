@@ -233,8 +233,7 @@ def _read_probabilities(task):
     _check_complete(task, ~np.isfinite(cells.predicted).all(axis=1))
     used = {found.tolist()[code] for code in np.unique(cells.labels).astype(int)}
     unseen = sorted(used - set(known))
-    # The classes stay in sorted order: the last of two is the positive one.
-    union = sorted([*known, *unseen]) if unseen else list(known)
+    union = _sorted_union(task.name, known, unseen) if unseen else list(known)
     new = _code_by_label(union)
     predicted = np.zeros((len(cells.rows), len(union)))
     predicted[:, [new[label] for label in known]] = cells.predicted
@@ -245,6 +244,17 @@ def _read_probabilities(task):
         predicted=predicted,
         unseen=tuple(unseen),
     )
+
+
+def _sorted_union(name, known, unseen):
+    """Keep the classes in order: the last of two is the positive one."""
+    try:
+        return sorted([*known, *unseen])
+    except TypeError as error:
+        raise ValueError(
+            f"Task {name!r} has labels such as {unseen[0]!r} in y, but the classes "
+            f"{list(known)[:10]} are of another type. Turn them into one type."
+        ) from error
 
 
 def _read_own(task):

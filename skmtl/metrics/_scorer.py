@@ -24,8 +24,9 @@ class TaskScorer:
     """Score an estimator by the mean over its tasks, on the labelled cells.
 
     Pass it as ``scoring=`` to scikit-learn's cross-validation and searches, alone or in
-    a dict. Scorers by name and ``make_scorer`` of scikit-learn refuse missing labels
-    and cannot hand on the task of each row; this one does both.
+    a dict; scikit-learn's lists hold names only. Scorers by name and ``make_scorer`` of
+    scikit-learn refuse missing labels and cannot hand on the task of each row; this one
+    skips the first and hands on the second.
 
     Parameters
     ----------
