@@ -70,6 +70,12 @@ SECTIONS = [
         "Choices for ``weighting=``: how much each task's gradient counts.",
         "skmtl.weighting",
     ),
+    Section(
+        "Metrics",
+        "Scores of several tasks, in functions and as ``scoring=``; missing labels are "
+        "skipped.",
+        "skmtl.metrics",
+    ),
 ]
 
 

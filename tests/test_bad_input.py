@@ -521,7 +521,7 @@ def test_predict_before_fit(kind):
         ("encoding", "standard"),
         ("encoding", HardSharing()),
         ("weighting", Uncertainty),
-        ("loss", "absolute_error"),
+        ("loss", "hinge"),
         ("unknown_task", "ignore"),
         ("task_column", 1.5),
         ("task_weights", "equal"),

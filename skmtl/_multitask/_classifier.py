@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base import BaseTaskNet
 from .._constraints import StrOptions
 from ..loss import Loss, aliases
-from ._score import accuracy, as_they_are, mean_score
+from ..metrics import get_scorer
 
 
 class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
@@ -262,6 +262,5 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
             Mean over the columns of y of the accuracy on labelled cells: not the
             subset accuracy of scikit-learn's multi-label classifiers.
         """
-        return mean_score(
-            self, X, y, task, sample_weight, as_they_are, accuracy, min_labels=1
-        )
+        scorer = get_scorer("accuracy")
+        return scorer(self, X, y, task=task, sample_weight=sample_weight)

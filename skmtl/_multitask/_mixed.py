@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._base import BaseTaskNet
 from .._constraints import HasMethods, StrOptions
 from ..loss import Loss, aliases
-from ._score import mean_d2
+from ..metrics import get_scorer
 
 
 class MixedTaskNet(BaseTaskNet):
@@ -360,4 +360,5 @@ class MixedTaskNet(BaseTaskNet):
             of the log loss (classes) of the best constant prediction that is explained,
             on labelled cells.
         """
-        return mean_d2(self, X, y, task, sample_weight)
+        scorer = get_scorer("d2")
+        return scorer(self, X, y, task=task, sample_weight=sample_weight)

@@ -4,16 +4,15 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import BaseTaskNet
 from .._constraints import HasMethods, Interval, StrOptions
 from .._net import RowsDataset
-from .._tasks import number_labels, validation_folds
+from .._tasks import validation_folds
 from .._uncertainty import Calibration, member_variance, noise_variance
 from ..loss import Loss, Quantile, aliases
-from ._score import mean_score
+from ..metrics import get_scorer
 
 
 class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
@@ -396,6 +395,5 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
             of all tasks enter one R2. Columns with fewer than two labels are left out
             with one warning.
         """
-        return mean_score(
-            self, X, y, task, sample_weight, number_labels, r2_score, min_labels=2
-        )
+        scorer = get_scorer("r2")
+        return scorer(self, X, y, task=task, sample_weight=sample_weight)

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def check_sample_weight(sample_weight, n_samples, n_columns, names):
+def check_sample_weight(sample_weight, n_samples, n_columns, names, *, every_task=True):
     """Bring sample weights into one form.
 
     Parameters
@@ -14,6 +14,8 @@ def check_sample_weight(sample_weight, n_samples, n_columns, names):
         Shape of the label table.
     names : list, length n_columns
         Column names, for messages.
+    every_task : bool, default=True
+        Whether a column without weight is an error; scores leave it out instead.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def check_sample_weight(sample_weight, n_samples, n_columns, names):
     if not weight.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     empty = [name for name, w in zip(names, weight.T, strict=True) if not w.any()]
-    if empty:
+    if empty and every_task:
         raise ValueError(
             f"Task {empty[0]!r} has only zero in sample_weight. Every task needs a row "
             "with weight; drop the column, or weigh some of its rows."
