@@ -1,5 +1,6 @@
 """Tasks: labels, missing values, task ids and weights. Nothing else knows of them."""
 
+from ._column import fill_task_column, without_task_column
 from ._data import TaskData, check_rows, check_task_data
 from ._encoder import TaskEncoder
 from ._folds import validation_folds
@@ -14,8 +15,10 @@ __all__ = [
     "check_task_data",
     "check_task_weights",
     "class_labels",
+    "fill_task_column",
     "label_columns",
     "missing_cells",
     "number_labels",
     "validation_folds",
+    "without_task_column",
 ]

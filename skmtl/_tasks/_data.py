@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from ._encoder import TaskEncoder
@@ -170,6 +171,7 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
     ValueError
         If the table is malformed, ids are missing, or given twice.
     """
+    _refuse_sparse(X)
     column = estimator.task_column
     if column is None:
         table = _check_table(estimator, X, reset, min_samples)
@@ -201,6 +203,15 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
                 "rows or give them a task of their own."
             )
     return table, ids
+
+
+def _refuse_sparse(X):
+    if sparse.issparse(X):
+        raise TypeError(
+            "Sparse X is not supported: the networks read every cell of the table. "
+            "Pass X.toarray(), or in a Pipeline reduce the columns by TruncatedSVD, or "
+            "let encoders give arrays, as OneHotEncoder(sparse_output=False) does."
+        )
 
 
 def _check_table(estimator, X, reset, min_samples):

@@ -1,5 +1,7 @@
 """From labels to targets and back."""
 
+import copy
+
 import numpy as np
 
 
@@ -33,6 +35,24 @@ class TaskEncoder:
     def n_classes(self):
         """Number of classes of each column, None for numbers; list."""
         return [None if c is None else len(c) for c in self.classes]
+
+    def column(self, j):
+        """Keep one column, whose labels have one dimension from there on.
+
+        Parameters
+        ----------
+        j : int
+            Position of the column.
+
+        Returns
+        -------
+        encoder : TaskEncoder
+            A new encoder.
+        """
+        one = copy.copy(self)
+        one.classes, one.ndim = [self.classes[j]], 1
+        one.shift, one.scale = self.shift[[j]], self.scale[[j]]
+        return one
 
     def fit(self, mean, scale):
         """Set the scaling of the columns that hold numbers.
