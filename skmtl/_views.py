@@ -129,12 +129,8 @@ class _TaskView(BaseEstimator):
         """Names of the columns of X without the task column, ndarray."""
         return without_task_column(self.estimator, self.estimator.feature_names_in_)
 
-    @property
-    def _targets(self):
-        return self.net_.blueprint.targets.column(_position(self.estimator, self.task))
-
-    def _predictions(self, X):
-        """Predict the one column, in the form that the target encoder reads."""
+    def _predict(self, X, decode):
+        """Predict the one column, decoded by that method of the target encoder."""
         check_is_fitted(self)
         estimator, task = self.estimator, None
         if estimator.task_column is not None:
@@ -142,8 +138,9 @@ class _TaskView(BaseEstimator):
         elif estimator._task_codes is not None:
             n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
             task = np.full(n_samples, self.task)
-        columns = estimator.net_.columns(estimator._rows(X, task))
-        return [columns[_position(estimator, self.task)]]
+        columns = self.net_.columns(estimator._rows(X, task))
+        j = _position(estimator, self.task)
+        return getattr(self.net_.blueprint.targets.column(j), decode)([columns[j]])
 
     def _labelled(self, X, y, sample_weight):
         """Keep labels, predictions and weights of the rows that have a label."""
@@ -171,7 +168,7 @@ class TaskRegressorView(RegressorMixin, _TaskView):
         y : ndarray of shape (n_samples,), float64
             As the estimator predicts it.
         """
-        return self._targets.numbers(self._predictions(X))
+        return self._predict(X, "numbers")
 
     def score(self, X, y, sample_weight=None):
         """Compute the coefficient of determination.
@@ -200,7 +197,8 @@ class TaskClassifierView(ClassifierMixin, _TaskView):
     @property
     def classes_(self):
         """Class labels of the task, ndarray."""
-        return self._targets.classes[0]
+        j = _position(self.estimator, self.task)
+        return self.net_.blueprint.targets.classes[j]
 
     def predict(self, X):
         """Predict the task.
@@ -215,7 +213,7 @@ class TaskClassifierView(ClassifierMixin, _TaskView):
         y : ndarray of shape (n_samples,)
             The most probable class of each row.
         """
-        return self._targets.labels(self._predictions(X))
+        return self._predict(X, "labels")
 
     def predict_proba(self, X):
         """Predict class probabilities.
@@ -230,7 +228,7 @@ class TaskClassifierView(ClassifierMixin, _TaskView):
         proba : ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``.
         """
-        return self._targets.probabilities(self._predictions(X))
+        return self._predict(X, "probabilities")
 
     def decision_function(self, X):
         """Compute log-odds, on which calibrators of scikit-learn work best.

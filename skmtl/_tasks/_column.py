@@ -50,7 +50,7 @@ def _fill_frame(estimator, X, task):
     if known:
         name = known[position]
     else:
-        name = names[position] if len(names) == n_features else "the task of each row"
+        name = names[position] if len(names) == n_features else _unused(names)
     if name not in names:
         names.insert(position, name)
     if hasattr(X, "with_columns"):  # polars
@@ -59,6 +59,12 @@ def _fill_frame(estimator, X, task):
         X = X.copy(deep=False)
         X[name] = task
     return X[names]
+
+
+def _unused(names):
+    """Make up a column name, a string only among strings."""
+    number = next(i for i in range(len(names) + 1) if i not in names)
+    return "task" if names and all(isinstance(n, str) for n in names) else number
 
 
 def without_task_column(estimator, names):
