@@ -53,6 +53,25 @@ def cheap(kind="regressor", **changes):
     return small(kind, **{"n_estimators": 1, "max_epochs": 15} | changes)
 
 
+class Anywhere(BaseEstimator):
+    """A prior that learns all it is given, for checks that draw tables of any width."""
+
+    def adapt(self, X, y, *, sample_weight=None):
+        return cheap(max_epochs=1).fit(X, y, sample_weight=sample_weight)
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X))
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def __sklearn_tags__(self):
+        return get_tags(MultiTaskNetRegressor())
+
+
 def new_column(n_samples=40):
     """Draw rows and a target that mixes what the others share, in another way."""
     X, y = regression_data(n_samples, n_tasks=5, seed=3)
@@ -515,24 +534,7 @@ def test_it_pickles_and_prints(prior):
     ],
     ids=lambda check: check.__name__,
 )
-def test_it_passes_checks_of_scikit_learn(check, monkeypatch):
-    # The checks draw tables of several widths; the prior learns what it is given.
-    class Anywhere(BaseEstimator):
-        def adapt(self, X, y, *, sample_weight=None):
-            return cheap(max_epochs=1).fit(X, y, sample_weight=sample_weight)
-
-        def fit(self, X, y):
-            return self
-
-        def predict(self, X):
-            return np.zeros(len(X))
-
-        def __sklearn_is_fitted__(self):
-            return True
-
-        def __sklearn_tags__(self):
-            return get_tags(MultiTaskNetRegressor())
-
+def test_it_passes_checks_of_scikit_learn(check):
     check("Adapted", Adapted(Anywhere()))
 
 

@@ -28,6 +28,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skmtl import MultiTaskNetRegressor
+from skmtl._tasks import TaskEncoder
 
 from .instances import (
     classification_data,
@@ -184,6 +185,16 @@ def test_unknown_tasks_are_named(numbers, by_store):
         by_store.for_task("store 9")
     with pytest.raises(NotFittedError):
         MultiTaskNetRegressor().for_task(0)
+
+
+def test_a_column_of_an_encoder_of_both_kinds_decodes_as_its_kind():
+    encoder = TaskEncoder([None, np.array(["no", "yes"])], ndim=2)
+    encoder.fit(np.array([5.0, 9.0]), np.array([2.0, 9.0]))
+    number, kind = encoder.column(0), encoder.column(1)
+    assert number.numbers([np.array([[1.0], [-1.0]])]).tolist() == [7.0, 3.0]
+    assert kind.labels([np.array([[0.1, 0.9], [0.8, 0.2]])]).tolist() == ["yes", "no"]
+    assert kind.n_classes == [2]
+    assert encoder.n_classes == [None, 2]
 
 
 def test_a_view_of_one_dimension_and_of_one_column():

@@ -206,10 +206,12 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
 
 
 def _refuse_sparse(X):
-    if sparse.issparse(X):
+    # pandas has the accessor on frames whose columns are all sparse.
+    if sparse.issparse(X) or hasattr(X, "sparse"):
+        dense = "X.toarray()" if sparse.issparse(X) else "X.sparse.to_dense()"
         raise TypeError(
             "Sparse X is not supported: the networks read every cell of the table. "
-            "Pass X.toarray(), or in a Pipeline reduce the columns by TruncatedSVD, or "
+            f"Pass {dense}, or reduce the columns by TruncatedSVD in a Pipeline, or "
             "let encoders give arrays, as OneHotEncoder(sparse_output=False) does."
         )
 
