@@ -141,15 +141,15 @@ def _known_to_prior(method):
 class Adapted(BaseEstimator):
     """Adapt a fitted estimator by ``fit``, as any estimator learns.
 
-    ``fit(X, y)`` calls :func:`skmtl.adapt` on the prior. Cross-validation, learning curves
-    and searches on the rows of a new task thereby measure adaptation to it, and not a
-    training from scratch.
+    ``fit(X, y)`` calls :func:`skmtl.adapt` on the prior. Cross-validation, learning
+    curves and searches on the rows of a new task thereby measure adaptation to it, and
+    not a training from scratch.
 
     Parameters
     ----------
     prior : estimator
-        Fitted, and of any kind that :func:`skmtl.adapt` takes. A clone of this estimator
-        holds the same prior, and nothing changes it.
+        Fitted, and of any kind that :func:`skmtl.adapt` takes. A clone of this
+        estimator holds the same prior, and nothing changes it.
     adapt_params : dict, default=None
         Keyword arguments for the ``adapt`` method of the prior.
 
