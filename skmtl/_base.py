@@ -23,6 +23,7 @@ from ._tasks import (
     target_transforms,
     validation_folds,
 )
+from ._views import task_view
 from .architecture import Architecture, HardSharing
 from .encoding import Auto, Encoding
 from .loss import resolve
@@ -476,6 +477,41 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         adapted._adapted_to = names[0] if row_tasks and ids is not None else None
         adapted._held_out = adapted._noise = adapted._calibration = None
         return adapted
+
+    def for_task(self, name):
+        """Show one task as a fitted estimator of a single output.
+
+        Partial dependence, calibration, stacking and the displays of scikit-learn ask
+        for one output, and take the view where they do not take the estimator.
+
+        Parameters
+        ----------
+        name : object
+            One of ``task_names_``.
+
+        Returns
+        -------
+        view : classifier or regressor
+            By what the labels of the task are. It shares ``net_`` and has ``predict``
+            and ``score``, of a classifier also ``predict_proba``,
+            ``decision_function`` and ``classes_``. It takes X and no task: for row
+            tasks all rows are of this one, and the task column may be there, with ids
+            that are not read, or left out, as it is from its ``n_features_in_``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such task, or row tasks have several columns of y.
+
+        Notes
+        -----
+        A view cannot be fitted, and a clone of it is not fitted. Where scikit-learn
+        clones and fits, as in ``CalibratedClassifierCV``, pass
+        ``FrozenEstimator(view)``. Fitting the estimator again leaves its views as they
+        are.
+        """
+        check_is_fitted(self, "net_")
+        return task_view(copy.copy(self), name)
 
     # -- what was learned --------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Tasks: labels, missing values, task ids and weights. Nothing else knows of them."""
 
 from ._class_weights import check_class_weight
+from ._column import fill_task_column, without_task_column
 from ._data import TaskData, check_rows, check_task_data, encode_columns
 from ._encoder import TaskEncoder
 from ._folds import validation_folds
@@ -25,6 +26,7 @@ __all__ = [
     "check_task_weights",
     "class_labels",
     "encode_columns",
+    "fill_task_column",
     "frame_library",
     "label_columns",
     "missing_cells",
@@ -32,4 +34,5 @@ __all__ = [
     "target_transforms",
     "task_kinds",
     "validation_folds",
+    "without_task_column",
 ]

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from ._encoder import TaskEncoder
@@ -230,6 +231,7 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
     ValueError
         If the table is malformed, ids are missing, or given twice.
     """
+    _refuse_sparse(X)
     column = estimator.task_column
     if column is None:
         table = _check_table(estimator, X, reset, min_samples)
@@ -261,6 +263,17 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
                 "rows or give them a task of their own."
             )
     return table, ids
+
+
+def _refuse_sparse(X):
+    # pandas has the accessor on frames whose columns are all sparse.
+    if sparse.issparse(X) or hasattr(X, "sparse"):
+        dense = "X.toarray()" if sparse.issparse(X) else "X.sparse.to_dense()"
+        raise TypeError(
+            "Sparse X is not supported: the networks read every cell of the table. "
+            f"Pass {dense}, or reduce the columns by TruncatedSVD in a Pipeline, or "
+            "let encoders give arrays, as OneHotEncoder(sparse_output=False) does."
+        )
 
 
 def _check_table(estimator, X, reset, min_samples):

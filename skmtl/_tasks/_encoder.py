@@ -1,5 +1,7 @@
 """From labels to targets and back."""
 
+import copy
+
 import numpy as np
 
 from .._moments import weighted_moments
@@ -45,6 +47,26 @@ class TaskEncoder:
     def n_classes(self):
         """Number of classes of each column, None for numbers; list."""
         return [None if c is None else len(c) for c in self.classes]
+
+    def column(self, j):
+        """Keep one column, whose labels have one dimension from there on.
+
+        Parameters
+        ----------
+        j : int
+            Position of the column.
+
+        Returns
+        -------
+        encoder : TaskEncoder
+            A new encoder.
+        """
+        one = copy.copy(self)
+        one.names, one.classes = [self.names[j]], [self.classes[j]]
+        one.ndim, one.frame = 1, None
+        one.shift, one.scale = self.shift[[j]], self.scale[[j]]
+        one.transforms = [self.transforms[j]]
+        return one
 
     def fit(self, y, weight, losses, transforms=None):
         """Fit the transforms and the scaling of the columns that hold numbers.
