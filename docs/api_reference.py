@@ -22,6 +22,7 @@ class Section:
     title: str
     sentence: str
     module: str
+    has_bases: bool = True  # whether names that are no estimators are to derive from
 
     def names(self):
         """List what the module offers, modules and dunder names apart."""
@@ -36,6 +37,8 @@ class Section:
         """List what a user makes or calls; base classes and their kin are left out."""
         module = importlib.import_module(self.module)
         public = [getattr(module, name) for name in self.names()]
+        if not self.has_bases:
+            return self.names()
         return [
             name
             for name, item in zip(self.names(), public, strict=True)
@@ -75,6 +78,19 @@ SECTIONS = [
         "Scores of several tasks, in functions and as ``scoring=``; missing labels are "
         "skipped.",
         "skmtl.metrics",
+    ),
+    Section(
+        "Model selection",
+        "Splits, held-out predictions and searches where labels may be missing and "
+        "rows have tasks.",
+        "skmtl.model_selection",
+        has_bases=False,
+    ),
+    Section(
+        "Data sets",
+        "Data with known answers, for experiments and tests.",
+        "skmtl.datasets",
+        has_bases=False,
     ),
 ]
 

@@ -1,12 +1,22 @@
 """Tasks: labels, missing values, task ids and weights. Nothing else knows of them."""
 
+from ._balance import balanced_folds, grouped_folds
 from ._class_weights import check_class_weight
 from ._column import fill_task_column, without_task_column
-from ._data import TaskData, check_rows, check_task_data, encode_columns
+from ._data import (
+    TaskData,
+    check_ids,
+    check_rows,
+    check_task_data,
+    distinct_ids,
+    encode_columns,
+    task_ids,
+)
 from ._encoder import TaskEncoder
-from ._folds import validation_folds
+from ._folds import kinds_of_rows, validation_folds
 from ._kinds import task_kinds
 from ._labels import (
+    as_array,
     class_labels,
     frame_library,
     label_columns,
@@ -19,19 +29,26 @@ from ._weights import check_sample_weight, check_task_weights
 __all__ = [
     "TaskData",
     "TaskEncoder",
+    "as_array",
+    "balanced_folds",
     "check_class_weight",
+    "check_ids",
     "check_rows",
     "check_sample_weight",
     "check_task_data",
     "check_task_weights",
     "class_labels",
+    "distinct_ids",
     "encode_columns",
     "fill_task_column",
     "frame_library",
+    "grouped_folds",
+    "kinds_of_rows",
     "label_columns",
     "missing_cells",
     "number_labels",
     "target_transforms",
+    "task_ids",
     "task_kinds",
     "validation_folds",
     "without_task_column",

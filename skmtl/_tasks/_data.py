@@ -189,7 +189,7 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
     encoder = TaskEncoder(names, classes, ndim, frame_library(y))
     codes, task_names = None, names
     if ids is not None:
-        task_names, codes = _distinct_ids(ids[rows])
+        task_names, codes = distinct_ids(ids[rows])
     return TaskData(
         table[rows],
         labels,
@@ -252,16 +252,8 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
                 **_NUMBERS,
             )
     if ids is not None:
-        if ids.ndim != 1:
-            raise ValueError(f"task must have shape (n_samples,); got {ids.shape}.")
+        check_ids(ids)
         check_consistent_length(table, ids)
-        missing = missing_cells(ids)
-        if missing.any():
-            raise ValueError(
-                f"task is missing in {missing.sum()} rows, the first at position "
-                f"{np.flatnonzero(missing)[0]}. Every row needs a task; drop those "
-                "rows or give them a task of their own."
-            )
     return table, ids
 
 
@@ -273,6 +265,30 @@ def _refuse_sparse(X):
             "Sparse X is not supported: the networks read every cell of the table. "
             f"Pass {dense}, or reduce the columns by TruncatedSVD in a Pipeline, or "
             "let encoders give arrays, as OneHotEncoder(sparse_output=False) does."
+        )
+
+
+def check_ids(ids):
+    """Refuse ids that are not one id a row.
+
+    Parameters
+    ----------
+    ids : ndarray
+        Task ids.
+
+    Raises
+    ------
+    ValueError
+        If there are several columns of ids, or rows without one.
+    """
+    if ids.ndim != 1:
+        raise ValueError(f"task must have shape (n_samples,); got {ids.shape}.")
+    missing = missing_cells(ids)
+    if missing.any():
+        raise ValueError(
+            f"task is missing in {missing.sum()} rows, the first at position "
+            f"{np.flatnonzero(missing)[0]}. Every row needs a task; drop those "
+            "rows or give them a task of their own."
         )
 
 
@@ -314,6 +330,45 @@ def _split_task_column(estimator, X, column, reset):
             f"Expected 2D array, got {len(X.shape)}D array instead. Reshape your data."
         )
     validate_data(estimator, X, reset=reset, skip_check_array=True)
+    position = _position(X, column)
+    keep = np.delete(np.arange(X.shape[1]), position)
+    if hasattr(X, "iloc"):
+        return X.iloc[:, keep], task_ids(X, position)
+    if hasattr(X, "columns"):
+        names = list(X.columns)
+        return X[[names[j] for j in keep]], task_ids(X, position)
+    return X[:, keep], task_ids(X, position)
+
+
+def task_ids(X, column):
+    """Take the task ids out of a table.
+
+    Parameters
+    ----------
+    X : array or frame of shape (n_samples, n_features)
+        The table.
+    column : str or int
+        Name or position of the column.
+
+    Returns
+    -------
+    ids : ndarray of shape (n_samples,)
+        In their own dtype.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
+    """
+    position = _position(X, column)
+    if hasattr(X, "iloc"):
+        return X.iloc[:, position].to_numpy()
+    if hasattr(X, "columns"):
+        return X[list(X.columns)[position]].to_numpy()
+    return np.asarray(X[:, position])
+
+
+def _position(X, column):
     if isinstance(column, str):
         names = list(getattr(X, "columns", []))
         if column not in names:
@@ -328,24 +383,35 @@ def _split_task_column(estimator, X, column, reset):
                 "let it keep frames and names: verbose_feature_names_out=False and "
                 ".set_output(transform='pandas')."
             )
-        position = names.index(column)
-    else:
-        position = column
-        if not -X.shape[1] <= position < X.shape[1]:
-            raise ValueError(
-                f"task_column={column} is not a column of X, which has {X.shape[1]} "
-                "columns."
-            )
-    keep = np.delete(np.arange(X.shape[1]), position)
-    if hasattr(X, "iloc"):
-        return X.iloc[:, keep], X.iloc[:, position].to_numpy()
-    if hasattr(X, "columns"):
-        names = list(X.columns)
-        return X[[names[j] for j in keep]], X[names[position]].to_numpy()
-    return X[:, keep], np.asarray(X[:, position])
+        return names.index(column)
+    if not -X.shape[1] <= column < X.shape[1]:
+        raise ValueError(
+            f"task_column={column} is not a column of X, which has {X.shape[1]} "
+            "columns."
+        )
+    return column
 
 
-def _distinct_ids(ids):
+def distinct_ids(ids):
+    """Number the tasks that rows belong to.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (n_samples,)
+        Task ids.
+
+    Returns
+    -------
+    names : list, length n_tasks
+        The sorted ids.
+    codes : ndarray of shape (n_samples,), int
+        The position of each row's id among them.
+
+    Raises
+    ------
+    ValueError
+        If the ids do not sort.
+    """
     try:
         names, codes = np.unique(ids, return_inverse=True)
     except TypeError as error:

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.model_selection import check_cv
 
+from ._balance import balanced_folds
+
 DEFAULT_FOLDS = 8
 
 
@@ -14,12 +16,12 @@ def validation_folds(cv, data, random_state):
     cv : None, int, splitter or iterable of (train, test)
         None is 8 folds. None and integers balance row tasks, classes and patterns of
         missing labels over the folds; a row that carries the only label of a task or a
-        class is never held out. Splitters see X and y; iterables hold rows of the X
-        given to fit.
+        class is never held out. A TaskKFold sees tasks and all labels, other splitters
+        X and the first column of y; iterables hold rows of the X given to fit.
     data : TaskData
         The checked data.
     random_state : RandomState
-        Draws the folds for None and integers.
+        Draws the folds for None, integers, and a TaskKFold without a state of its own.
 
     Returns
     -------
@@ -36,7 +38,9 @@ def validation_folds(cv, data, random_state):
         return _balanced(min(n_folds, len(data.X)), data, random_state)
     position = np.full(data.n_samples, -1)
     position[data.rows] = np.arange(len(data.rows))
-    if hasattr(cv, "split"):
+    if hasattr(cv, "split_task_data"):
+        splits = cv.split_task_data(data, random_state)
+    elif hasattr(cv, "split"):
         splits = check_cv(cv).split(data.X, data.y[:, 0])
     else:
         splits = [
@@ -70,38 +74,32 @@ def _balanced(n_folds, data, random_state):
             f"cv={n_folds} is not a number of folds; pass at least 2, or "
             "early_stopping=False to train without validation."
         )
-    shuffled = random_state.permutation(len(data.X))
-    keys = [np.nan_to_num(column, nan=-1) for column in _strata(data)]
-    order = (
-        shuffled[np.lexsort([key[shuffled] for key in reversed(keys)])]
-        if keys
-        else shuffled
-    )
-    fold = np.empty(len(order), int)
-    fold[order] = np.arange(len(order)) % n_folds
-    fold[_only_of_their_kind(data)] = -1
-    everything = np.arange(len(order))
-    folds = [(everything[fold != k], everything[fold == k]) for k in range(n_folds)]
+    columns = kinds_of_rows(data)
+    fold = balanced_folds(columns, len(data.X), n_folds, random_state)
+    folds = [
+        (np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n_folds)
+    ]
+    everything = np.arange(len(data.X))
     kept = [(train, valid) for train, valid in folds if len(valid)]
     return kept or [(everything, everything)]
 
 
-def _strata(data):
-    """List the columns to balance: task, then class codes or presence of a label."""
+def kinds_of_rows(data):
+    """List what folds keep in proportion.
+
+    Parameters
+    ----------
+    data : TaskData
+        The checked data.
+
+    Returns
+    -------
+    columns : list of ndarray of shape (n_rows,), int
+        The task of each row, if it has one; then, for each label column, class codes,
+        or 0 for a number, and -1 where the label is missing.
+    """
     columns = [] if data.task is None else [data.task]
     for column, classes in zip(data.y.T, data.encoder.classes, strict=True):
-        columns.append(np.isnan(column) if classes is None else column)
+        codes = np.nan_to_num(column, nan=-1).astype(int)
+        columns.append(codes if classes is not None else -np.isnan(column).astype(int))
     return columns
-
-
-def _only_of_their_kind(data):
-    """Find rows whose loss would leave a task or a class without training rows."""
-    alone = np.zeros(len(data.X), dtype=bool)
-    for column, classes in zip(data.y.T, data.encoder.classes, strict=True):
-        labelled = np.flatnonzero(~np.isnan(column))
-        codes = np.zeros(len(labelled)) if classes is None else column[labelled]
-        _, code, counts = np.unique(codes, return_inverse=True, return_counts=True)
-        alone[labelled[counts[code] == 1]] = True
-    if data.task is not None:
-        alone |= np.bincount(data.task)[data.task] == 1
-    return alone
