@@ -17,7 +17,7 @@ from ._moments import weighted_moments
 from ._net import Hyperparameters, NetworkPlan, RowsDataset, fit_bank
 from ._tasks import check_rows, check_task_data, check_task_weights, validation_folds
 from .architecture import Architecture, HardSharing
-from .encoding import Auto, Encoding
+from .encoding import Auto, Encoding, Raw
 from .loss import resolve
 from .weighting import Equal, Weighting
 
@@ -89,18 +89,31 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         super().set_params(**plain)
         for name in {name.partition("__")[0] for name in nested}:
             if name in _DEFAULTS and getattr(self, name) is None:
-                setattr(self, name, _DEFAULTS[name]())
+                setattr(self, name, self._default(name))
         return super().set_params(**nested)
+
+    def _default(self, name):
+        """Make the object that None stands for."""
+        if name == "encoding" and getattr(self.architecture, "reads_raw", False):
+            return Raw()
+        return _DEFAULTS[name]()
 
     def _strategy(self, name):
         value = getattr(self, name)
-        return (_DEFAULTS[name]() if value is None else value).check()
+        return (self._default(name) if value is None else value).check()
+
+    def _encoding_trait(self, name):
+        """Ask the encoding, or the one that None stands for, about X."""
+        value = self.encoding
+        return getattr(self._default("encoding") if value is None else value, name)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
-        tags.input_tags.allow_nan = True
+        if self.encoding is None or isinstance(self.encoding, Encoding):
+            tags.input_tags.allow_nan = self._encoding_trait("allows_missing")
+            tags.input_tags.three_d_array = self._encoding_trait("keeps_shape")
         return tags
 
     # -- fit ---------------------------------------------------------------------
@@ -171,12 +184,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         folds = [(np.arange(len(data.X)), None)]
         if self.early_stopping:
             folds = validation_folds(self.cv, data, random_state)
-        encoding = self._strategy("encoding")
-        row_weight = data.weight.max(axis=1)
-        encoders = [
-            encoding.fit(data.X[train], row_weight[train])
-            for train, _ in folds[: self.n_estimators]
-        ]
+        encoders = self._encoders(data, folds[: self.n_estimators])
         seed = int(random_state.randint(np.iinfo(np.int32).max))
         plans = []
         for member in range(self.n_estimators):
@@ -194,6 +202,13 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
                 )
             )
         return plans
+
+    def _encoders(self, data, folds):
+        encoding = self._strategy("encoding")
+        row_weight = data.weight.max(axis=1)
+        if not encoding.looks_at_rows:
+            return [encoding.fit(data.X, row_weight)] * len(folds)
+        return [encoding.fit(data.X[train], row_weight[train]) for train, _ in folds]
 
     def _random_state(self):
         if self.random_state is None:
@@ -300,7 +315,8 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         return {
             name: value
             for name, value in vars(self).items()
-            if name.endswith("_") or name in ("_task_codes", "_held_out")
+            if name.endswith("_")
+            or name in ("_task_codes", "_held_out", "_input_shape")
         }
 
     # -- predict -----------------------------------------------------------------
