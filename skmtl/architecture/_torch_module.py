@@ -87,7 +87,7 @@ class TorchModule(Architecture):
 
     _fusable = ("task_shrinkage",)
     _parameter_constraints = {
-        "module": [type, nn.Module, callable],
+        "module": [nn.Module, callable],
         "module_params": [dict, None],
         "task_shrinkage": [Interval(Real, 0, None, closed="left")],
         "vmap": [StrOptions({"auto"}), "boolean"],
@@ -115,9 +115,9 @@ class TorchModule(Architecture):
             From name to value.
         """
         params = super().get_params(deep=False)
-        if deep:
-            own = self.module_params or {}
-            params |= {f"module__{name}": value for name, value in own.items()}
+        if deep and isinstance(self.module_params, dict):
+            own = self.module_params.items()
+            params |= {f"module__{name}": value for name, value in own}
         return params
 
     def set_params(self, **params):
