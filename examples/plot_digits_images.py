@@ -39,16 +39,16 @@ print("X", X.shape, X.dtype, "y", y.shape)
 # The trunk is plain torch
 # ------------------------
 #
-# :class:`~skmtl.architecture.TorchModule` takes the class, makes a module under the seed
-# of each network, and puts a head a task on what it returns. With ``encoding=None`` the
-# module gets ``X`` as it is. ``width`` could be searched as
+# :class:`~skmtl.architecture.TorchModule` takes the class, makes a module under the
+# seed of each network, and puts a head a task on what it returns. With
+# ``encoding=None`` the module gets ``X`` as it is. ``width`` could be searched as
 # ``architecture__module__width``.
 
 
 class Trunk(nn.Sequential):
     """Two convolutions, from (n, 1, 8, 8) to (n, 8 * width)."""
 
-    def __init__(self, width=16):
+    def __init__(self, width=8):
         super().__init__(
             nn.Conv2d(1, width, 3, padding=1),
             nn.ReLU(),
@@ -63,12 +63,12 @@ class Trunk(nn.Sequential):
 def net():
     """Make one network, without an ensemble, so that the page stays quick."""
     return MultiTaskNetClassifier(
-        TorchModule(Trunk, {"width": 16}),
+        TorchModule(Trunk, {"width": 8}),
         n_estimators=1,
         early_stopping=False,
-        max_epochs=30,
+        max_epochs=20,
         batch_size=32,
-        lr=0.005,
+        lr=0.01,
         random_state=0,
     )
 
@@ -98,7 +98,7 @@ def errors_of_each(X_train, y_train, X_test, y_test):
 
 CASES = ["three answers an image", "one answer an image"]
 SIZES = [150, 300]
-N_SPLITS = 4
+N_SPLITS = 3
 # (case, shared or each, size, split, question), in per cent
 errors = np.empty((2, 2, len(SIZES), N_SPLITS, 3))
 for i, size in enumerate(SIZES):
@@ -159,3 +159,15 @@ for case, title in enumerate(CASES):
 axes[1].set_ylabel("wrong by one trunk, %")
 axes[2].legend(fontsize=7, loc="upper left")
 plt.show()
+
+# %%
+# What it says
+# ------------
+#
+# With one answer an image, a net of its own sees a third of the images, and for the
+# hardest question, which digit, that is far too few: the shared trunk, which sees them
+# all, makes about half the errors. The two easier questions gain little, or nothing
+# with 150 images. With all three answers there are no further images to learn from: a
+# net of its own is as good for the digit and better for the yes-or-no questions, which
+# get the trunk to themselves. Sharing pays where labels are scarce, and not because
+# the tasks are related.

@@ -125,7 +125,8 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The table. Missing values are allowed.
+            The table. Missing values are allowed. For a TorchModule with
+            ``encoding=None`` an array of any rank, without missing values.
         y : array-like of shape (n_samples,) or (n_samples, n_tasks)
             Labels, one column a task. NaN, None, NaT and pandas' NA mean that a label
             is missing.

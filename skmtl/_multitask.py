@@ -29,7 +29,8 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         How the tasks' gradients are combined. None is
         :class:`~skmtl.weighting.Equal`.
     encoding : Encoding, default=None
-        From columns to inputs. None is :class:`~skmtl.encoding.Auto`.
+        From columns to inputs. None is :class:`~skmtl.encoding.Auto`, or
+        :class:`~skmtl.encoding.Raw` for a TorchModule.
     loss : {"squared_error"} or Loss, default="squared_error"
         Of each labelled cell, in units of the scaled target.
     task_column : str or int, default=None
@@ -236,7 +237,8 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         How the tasks' gradients are combined. None is
         :class:`~skmtl.weighting.Equal`.
     encoding : Encoding, default=None
-        From columns to inputs. None is :class:`~skmtl.encoding.Auto`.
+        From columns to inputs. None is :class:`~skmtl.encoding.Auto`, or
+        :class:`~skmtl.encoding.Raw` for a TorchModule.
     loss : {"log_loss"} or Loss, default="log_loss"
         Of each labelled cell, in nats.
     task_column : str or int, default=None

@@ -9,7 +9,7 @@ from .._streams import seeded
 # Fewer networks than this lose more to vmap than they gain.
 _LEAST_NETWORKS = 4
 # Multiply-adds of one network in a forward pass below which one by one is mostly
-# overhead, on the CPU; by measurement, see "Modules of the user" in docs/design.rst.
+# overhead, on the CPU; by measurement, see docs/design.rst.
 _MOST_WORK = 2e6
 
 
