@@ -25,11 +25,17 @@ from ._tasks import (
 )
 from ._views import task_view
 from .architecture import Architecture, HardSharing
-from .encoding import Auto, Encoding
+from .encoding import Auto, Encoding, Raw
 from .loss import resolve
 from .weighting import Equal, Weighting
 
-_PRIVATE_STATE = ("_task_codes", "_held_out", "_noise", "_calibration")
+_PRIVATE_STATE = (
+    "_task_codes",
+    "_input_shape",
+    "_held_out",
+    "_noise",
+    "_calibration",
+)
 _DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
 
 
@@ -102,18 +108,31 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         super().set_params(**plain)
         for name in {name.partition("__")[0] for name in nested}:
             if name in _DEFAULTS and getattr(self, name) is None:
-                setattr(self, name, _DEFAULTS[name]())
+                setattr(self, name, self._default(name))
         return super().set_params(**nested)
+
+    def _default(self, name):
+        """Make the object that None stands for."""
+        if name == "encoding" and getattr(self.architecture, "reads_raw", False):
+            return Raw()
+        return _DEFAULTS[name]()
 
     def _strategy(self, name):
         value = getattr(self, name)
-        return (_DEFAULTS[name]() if value is None else value).check()
+        return (self._default(name) if value is None else value).check()
+
+    def _encoding_trait(self, name):
+        """Ask the encoding, or the one that None stands for, about X."""
+        value = self.encoding
+        return getattr(self._default("encoding") if value is None else value, name)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
-        tags.input_tags.allow_nan = True
+        if self.encoding is None or isinstance(self.encoding, Encoding):
+            tags.input_tags.allow_nan = self._encoding_trait("allows_missing")
+            tags.input_tags.three_d_array = self._encoding_trait("keeps_shape")
         return tags
 
     # -- fit ---------------------------------------------------------------------
@@ -125,7 +144,8 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The table. Missing values are allowed.
+            The table. Missing values are allowed. For a TorchModule with
+            ``encoding=None`` an array of any rank, without missing values.
         y : array-like of shape (n_samples,) or (n_samples, n_tasks)
             Labels, one column a task. NaN, None, NaT and pandas' NA mean that a label
             is missing.
@@ -189,12 +209,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         folds = [(np.arange(len(data.X)), None)]
         if self.early_stopping:
             folds = validation_folds(self.cv, data, random_state)
-        encoding = self._strategy("encoding")
-        row_weight = data.weight.max(axis=1)
-        encoders = [
-            encoding.fit(data.X[train], row_weight[train])
-            for train, _ in folds[: self.n_estimators]
-        ]
+        encoders = self._encoders(data, folds[: self.n_estimators])
         seed = int(random_state.randint(np.iinfo(np.int32).max))
         choices = self._choices(data, losses)
         plans = []
@@ -213,6 +228,13 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
                 )
             )
         return plans
+
+    def _encoders(self, data, folds):
+        encoding = self._strategy("encoding")
+        row_weight = data.weight.max(axis=1)
+        if not encoding.looks_at_rows:
+            return [encoding.fit(data.X, row_weight)] * len(folds)
+        return [encoding.fit(data.X[train], row_weight[train]) for train, _ in folds]
 
     def _set_aside(self, data, random_state):
         """Split off rows that no network sees; by default none."""

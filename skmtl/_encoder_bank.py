@@ -38,6 +38,17 @@ class EncodedColumns:
         """Number of inputs, int."""
         return len(self.source)
 
+    @property
+    def as_it_is(self):
+        """Whether the inputs are the raw columns in order, NaN included, bool."""
+        return (
+            np.array_equal(self.source, np.arange(self.n_inputs))
+            and not self.shift.any()
+            and bool((self.slope == 1).all())
+            and not np.isfinite([self.low, self.high]).any()
+            and bool(np.isnan(self.missing).all())
+        )
+
     @classmethod
     def join(cls, parts):
         """Put the columns of several encodings side by side.
@@ -89,6 +100,8 @@ class EncoderBank(nn.Module):
         Source, shift, slope, low, high and missing of the padded inputs.
     index : Tensor of shape (n_networks,), int64
         The encoder of each network.
+    passes_on : bool
+        Whether rows come out as they go in; they then keep their dtype, too.
     """
 
     def __init__(self, encoders, index):
@@ -104,6 +117,7 @@ class EncoderBank(nn.Module):
         self._as_it_is = all(
             np.array_equal(e.source, np.arange(width)) for e in self.encoders
         )
+        self.passes_on = all(e.n_inputs == width and e.as_it_is for e in self.encoders)
         self._bounded = bool(np.isfinite(table[3:5]).any())
         self.register_buffer("table", torch.from_numpy(table), persistent=False)
         self.register_buffer(
@@ -154,6 +168,8 @@ class EncoderBank(nn.Module):
             return self.table[row, encoder].unsqueeze(-2)
 
         width = self.table.shape[-1]
+        if self.passes_on and raw.shape[-1] == width:
+            return raw
         if raw.shape[-1] == 0:
             return raw.new_zeros(*raw.shape[:-1], width)
         values = raw

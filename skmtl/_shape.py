@@ -23,6 +23,8 @@ class BankShape:
         Of the parameters.
     padded_width : int, default=None
         Width of the encoded table; None is the widest network's.
+    input_shape : tuple of int, default=None
+        Shape of a row of X before it was flattened; None for the rows of a table.
     """
 
     n_inputs: tuple[int, ...]
@@ -31,6 +33,7 @@ class BankShape:
     row_tasks: bool = False
     dtype: torch.dtype = torch.float32
     padded_width: int | None = None
+    input_shape: tuple[int, ...] | None = None
 
     @property
     def n_networks(self):

@@ -1,9 +1,13 @@
 """Keyed random streams: what a network draws depends on its key, not on its bank."""
 
+import threading
 import zlib
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+_global_generators = threading.RLock()
 
 
 class Streams:
@@ -141,3 +145,35 @@ class Streams:
         uniform = drawn[0][None] if len(drawn) == 1 else torch.stack(drawn)
         rates = rates[:, None, None]
         return (uniform >= rates).to(dtype) / (1 - rates)
+
+
+@contextmanager
+def seeded(seed, device="cpu"):
+    """Let code that draws from torch's global generators draw from a seed.
+
+    The global state is put back afterwards. Threads take turns: there is one global
+    generator, and what a fit draws must not depend on another's.
+
+    Parameters
+    ----------
+    seed : int
+        Non-negative.
+    device : torch.device or str, default="cpu"
+        Whose generator to seed besides that of the CPU, when it is a CUDA device.
+
+    Yields
+    ------
+    None
+        Draws in the block depend on the seed alone.
+    """
+    device = torch.device(device)
+    cuda = []
+    if device.type == "cuda":
+        index = device.index
+        cuda = [torch.cuda.current_device() if index is None else index]
+    with _global_generators, torch.random.fork_rng(devices=cuda):
+        # Not torch.manual_seed, which seeds every device and restores none.
+        torch.random.default_generator.manual_seed(seed)
+        for index in cuda:
+            torch.cuda.default_generators[index].manual_seed(seed)
+        yield

@@ -4,14 +4,17 @@ The common tests run over it: a new strategy is a new row here.
 """
 
 import copy
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import nn
 
 from skmtl import MultiTaskNetClassifier, MultiTaskNetRegressor
 from skmtl._strategy import Strategy
-from skmtl.architecture import HardSharing
-from skmtl.encoding import Auto, PiecewiseLinear, Standard
+from skmtl.architecture import HardSharing, TorchModule
+from skmtl.encoding import Auto, PiecewiseLinear, Raw, Standard
 from skmtl.loss import CrossEntropy, SquaredError
 from skmtl.weighting import Equal, PCGrad, Uncertainty
 
@@ -88,12 +91,29 @@ class Row:
     ignores_units: bool | None = None
 
 
+class SmallTrunk(nn.Module):
+    """A trunk as a user would write it; importable by name, so that it pickles."""
+
+    def __init__(self, width=8, dropout=0.0):
+        super().__init__()
+        with warnings.catch_warnings():
+            # Some versions of torch call lazy layers a feature under development.
+            warnings.simplefilter("ignore", UserWarning)
+            self.first = nn.LazyLinear(width)
+        self.dropout = nn.Dropout(dropout)
+        self.second = nn.Linear(width, width)
+
+    def forward(self, rows):
+        return torch.tanh(self.second(self.dropout(torch.tanh(self.first(rows)))))
+
+
 STRATEGIES = {
     "architecture": [
         Row(HardSharing((8,)), has_features=True),
         Row(HardSharing((8, 4), activation="tanh", dropout=0.1), has_features=True),
         Row(HardSharing((8,), linear_skip=True, task_shrinkage=1.0), has_features=True),
         Row(HardSharing(()), has_features=True),
+        Row(TorchModule(SmallTrunk, {"width": 16}), has_features=True),
     ],
     "weighting": [
         Row(Equal(), needs="losses", learns=False),
@@ -107,6 +127,7 @@ STRATEGIES = {
         Row(PiecewiseLinear(n_bins=4), ignores_units=True),
         Row(PiecewiseLinear(n_bins=4, linear=False), ignores_units=True),
         Row(Auto(), ignores_units=True),
+        Row(Raw(), ignores_units=False),
     ],
     "loss": [
         Row(SquaredError(), kinds=("regressor",)),

@@ -5,6 +5,7 @@ import inspect
 import pickle
 import pkgutil
 import random
+import re
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,7 @@ from skmtl.architecture import HardSharing
 
 from .instances import (
     ESTIMATORS,
+    SmallTrunk,
     classification_data,
     default,
     exact,
@@ -33,6 +35,7 @@ from .instances import (
 )
 
 KINDS = sorted(ESTIMATORS)
+CLASSES = {"SmallTrunk": SmallTrunk}
 ROWS = [
     pytest.param(name, row, id=f"{name}={row.strategy}".replace("\n", ""))
     for name, row in rows_of_table()
@@ -175,9 +178,10 @@ def test_strategies_clone_print_and_pickle(name, row):
     for copied in (clone(strategy), pickle.loads(pickle.dumps(strategy))):
         assert type(copied) is type(strategy)
         assert copied.get_params() == strategy.get_params()
-    printed = repr(strategy)
-    scope = vars(importlib.import_module(f"skmtl.{name}"))
-    assert eval(printed, dict(scope)).get_params() == strategy.get_params()
+    # A class prints as <class 'its.name'>.
+    printed = re.sub(r"<class '[\w.]*\.(\w+)'>", r"\1", repr(strategy))
+    scope = {**vars(importlib.import_module(f"skmtl.{name}")), **CLASSES}
+    assert eval(printed, scope).get_params() == strategy.get_params()
 
 
 @pytest.mark.parametrize(("name", "row"), ROWS)

@@ -25,7 +25,8 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         How the tasks' gradients are combined. None is
         :class:`~skmtl.weighting.Equal`.
     encoding : Encoding, default=None
-        From columns to inputs. None is :class:`~skmtl.encoding.Auto`.
+        From columns to inputs. None is :class:`~skmtl.encoding.Auto`, or
+        :class:`~skmtl.encoding.Raw` for a TorchModule.
     loss : str, Loss, list or dict, default="log_loss"
         Of each labelled cell: "log_loss", "focal" or an object of :mod:`skmtl.loss`;
         one for all tasks, a list with one a task, or a dict by name.

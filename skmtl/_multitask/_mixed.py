@@ -25,7 +25,8 @@ class MixedTaskNet(BaseTaskNet):
         How the tasks' gradients are combined. None is
         :class:`~skmtl.weighting.Equal`.
     encoding : Encoding, default=None
-        From columns to inputs. None is :class:`~skmtl.encoding.Auto`.
+        From columns to inputs. None is :class:`~skmtl.encoding.Auto`, or
+        :class:`~skmtl.encoding.Raw` for a TorchModule.
     loss : str, Loss, list or dict, default=None
         Of each labelled cell: one for the tasks of its kind, a list with one a task,
         or a dict by name. None, and tasks that are left out, take the squared error

@@ -30,7 +30,8 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         How the tasks' gradients are combined. None is
         :class:`~skmtl.weighting.Equal`.
     encoding : Encoding, default=None
-        From columns to inputs. None is :class:`~skmtl.encoding.Auto`.
+        From columns to inputs. None is :class:`~skmtl.encoding.Auto`, or
+        :class:`~skmtl.encoding.Raw` for a TorchModule.
     loss : str, Loss, list or dict, default="squared_error"
         Of each labelled cell: "squared_error", "absolute_error", "huber", "poisson",
         "gamma", "quantile" or an object of :mod:`skmtl.loss`; one for all tasks, a

@@ -94,8 +94,8 @@ class BankNet(NeuralNet):
             module.eval()
         chunk = _PREDICT_ROWS
         if len(table) > chunk:
-            widest = max(p.shape[-1] for p in module.architecture.parameters())
-            fit = _PREDICT_FLOATS // (len(module.encoder.order) * widest)
+            n_networks = len(module.encoder.order)
+            fit = _PREDICT_FLOATS // (n_networks * module.architecture.widest)
             chunk = max(chunk, fit)
         parameter = next(module.architecture.parameters())
         with torch.no_grad():
@@ -126,7 +126,7 @@ class BankNet(NeuralNet):
         if module.encoder.table.device.type != "cpu":
             module = copy.deepcopy(module).cpu().double()
         with torch.no_grad():
-            inputs = module.encoder(_tensor(table))
+            inputs = module.encoder(_tensor(table).double())
             return module.architecture.features(inputs).numpy()
 
     def with_heads(self, blueprint, weight, bias):
@@ -180,7 +180,8 @@ class BankNet(NeuralNet):
             Scaled numbers, or probabilities.
         """
         if not isinstance(X, RowsDataset):
-            X = RowsDataset(np.asarray(X, dtype=np.float64))
+            X = np.asarray(X, dtype=np.float64)
+            X = RowsDataset(X if X.ndim == 2 else X.reshape(len(X), -1))
         for outputs in self.outputs(X.table, X.task):
             yield self.module_.losses.predict(outputs).to(device)
 
@@ -290,7 +291,9 @@ class BankNet(NeuralNet):
             "blueprint": self.blueprint,
             "decode": self.decode,
             "arrays": {
-                name: tensor.to("cpu", dtype).numpy().copy()
+                name: tensor.to("cpu", dtype if tensor.is_floating_point() else None)
+                .numpy()
+                .copy()
                 for name, tensor in self.module_.state_dict().items()
             },
             "device": str(self.device),

@@ -136,6 +136,8 @@ class JointNet(BankNet):
             if plan.valid_rows is not None
         ]
         self._held_out = np.unique(np.concatenate(held_out))
+        if len(self._held_out) == len(X):
+            return X, X
         task = None if X.task is None else X.task[self._held_out]
         return X, RowsDataset(X.table[self._held_out], task, X.y[self._held_out])
 

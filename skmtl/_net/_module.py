@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from .._bank import DropoutBank
 from .._encoder_bank import EncodedColumns, EncoderBank
 from .._shape import BankShape
 from .._strategy import Strategy
@@ -43,6 +42,8 @@ class Blueprint:
         Whether each row belongs to one task.
     dtype : {"float32", "float64"}
         Of the parameters.
+    input_shape : tuple of int, default=None
+        Shape of a row of X before it was flattened; None for the rows of a table.
     """
 
     architecture: Architecture
@@ -54,6 +55,7 @@ class Blueprint:
     n_tasks: int
     row_tasks: bool
     dtype: str
+    input_shape: tuple[int, ...] | None = None
 
     @classmethod
     def from_plans(cls, plans, data, dtype):
@@ -90,6 +92,7 @@ class Blueprint:
             len(data.task_names),
             data.row_tasks,
             dtype,
+            data.input_shape,
         )
 
     def take(self, index):
@@ -199,6 +202,7 @@ class BankModule(nn.Module):
             blueprint.row_tasks,
             dtype,
             self.encoder.table.shape[-1],
+            blueprint.input_shape,
         )
         self.architecture = blueprint.architecture.check().build(shape, streams)
         self.weighting = blueprint.weighting.check().build(shape, streams)
@@ -212,9 +216,8 @@ class BankModule(nn.Module):
         streams : Streams or None
             None takes them away.
         """
-        self.weighting.streams = streams
         for part in self.modules():
-            if isinstance(part, DropoutBank):
+            if hasattr(part, "streams"):
                 part.streams = streams
 
     def forward(self, inputs, task=None):

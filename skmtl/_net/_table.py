@@ -49,7 +49,9 @@ class Table:
         self.task = None
         if data.task is not None:
             self.task = padded(data.task, torch.long, len(data.task_names))
-        self.raw = torch.as_tensor(data.X).to(encoder.table.dtype).to(device)
+        # Rows that are passed on as they are need no better dtype than the networks.
+        finest = dtype if encoder.passes_on else encoder.table.dtype
+        self.raw = torch.as_tensor(data.X).to(finest).to(device)
         self.raw = torch.cat([self.raw, self.raw.new_zeros(1, self.raw.shape[1])])
         self._encode_all()
 
@@ -57,7 +59,9 @@ class Table:
         _, n_encoders, width = self.encoder.table.shape
         itemsize = torch.finfo(self.dtype).bits // 8
         self.encoded = None
-        if n_encoders * len(self.raw) * width * itemsize <= _CACHE_BYTES:
+        if self.encoder.passes_on and n_encoders == 1:
+            self.encoded, self.raw = self.raw, None
+        elif n_encoders * len(self.raw) * width * itemsize <= _CACHE_BYTES:
             encoded = self.raw.new_zeros(
                 n_encoders, len(self.raw), width, dtype=self.dtype
             )

@@ -18,6 +18,8 @@ from ._table import Table
 _COMPACT_SHARE = 0.25
 # Rows of all networks in one forward pass without gradients.
 _VALID_ROWS = 16384
+# And floats of their widest layer; this holds back images rather than tables.
+_VALID_FLOATS = 2**24
 
 
 class BankTraining:
@@ -123,15 +125,9 @@ class BankTraining:
     @property
     def work(self):
         """Multiply-adds of one training step of the whole bank, float."""
-        weights = sum(
-            p.numel() for n, p in self.module.named_parameters() if n.endswith("weight")
-        )
-        lazy = sum(
-            b.weight.numel() for b in self.module.modules() if isinstance(b, RowsBank)
-        )
-        # The weights of all networks together: each meets the rows of its own batch.
+        # All networks together: each meets the rows of its own batch.
         rows = max(-(-len(p.train_rows) // p.n_batches) for p in self.plans)
-        return 3.0 * rows * (weights - lazy)
+        return 3.0 * rows * self.module.architecture.work
 
     @property
     def counted(self):
@@ -292,9 +288,9 @@ class BankTraining:
     def _write_back(self, module, live):
         """Copy the current weights of networks in training into the whole bank."""
         rows = torch.from_numpy(live).to(self.device)
-        whole = dict(self.module.named_parameters())
-        for name, parameter in module.named_parameters():
-            whole[name].index_copy_(0, rows, parameter)
+        whole = self.module.state_dict()
+        for name, tensor in module.state_dict().items():
+            whole[name].index_copy_(0, rows, tensor)
 
     # -- validation --------------------------------------------------------------
 
@@ -325,7 +321,8 @@ class BankTraining:
         """
         module = self._live_module.eval()
         n_networks, n_valid = self._valid_rows.shape
-        chunk = max(1, _VALID_ROWS // n_networks)
+        n_rows = min(_VALID_ROWS, _VALID_FLOATS // module.architecture.widest)
+        chunk = max(1, n_rows // n_networks)
         sums, outputs = 0.0, []
         for start in range(0, n_valid, chunk):
             rows = self._valid_rows[:, start : start + chunk]
@@ -380,11 +377,12 @@ class BankTraining:
         source = torch.from_numpy(positions).to(self.device)
         target = torch.from_numpy(self.live[positions]).to(self.device)
         self._stored[self.live[positions]] = True
-        for name, parameter in self._live_module.named_parameters():
+        # Buffers as well: batch statistics belong to the weights they were taken with.
+        for name, tensor in self._live_module.state_dict().items():
             if name not in self._best:
-                shape = (len(self.plans), *parameter.shape[1:])
-                self._best[name] = parameter.new_zeros(shape)
-            self._best[name].index_copy_(0, target, parameter.index_select(0, source))
+                shape = (len(self.plans), *tensor.shape[1:])
+                self._best[name] = tensor.new_zeros(shape)
+            self._best[name].index_copy_(0, target, tensor.index_select(0, source))
 
     def held_out_predictions(self):
         """Predict every row by the networks that held it out, at their best epochs.
@@ -423,8 +421,8 @@ class BankTraining:
         if self._best:
             stored = torch.from_numpy(np.flatnonzero(self._stored)).to(self.device)
             with torch.no_grad():
-                for name, parameter in self.module.named_parameters():
-                    parameter[stored] = self._best[name][stored]
+                for name, tensor in self.module.state_dict().items():
+                    tensor[stored] = self._best[name][stored]
         self.module.use_streams(None)
         for part in self.module.modules():
             if isinstance(part, RowsBank):

@@ -21,6 +21,8 @@ from ._labels import (
 from ._weights import check_sample_weight
 
 _NUMBERS = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
+# Images are large, and come in float32 or bytes: their dtype stays below float64.
+_ANY_RANK = _NUMBERS | {"dtype": [np.float32, np.float64], "allow_nd": True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,8 @@ class TaskData:
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_features), float64
-        Without the task column; NaN where a value is missing.
+        Without the task column; NaN where a value is missing. Rows of more than one
+        dimension are flattened and may be float32.
     y : ndarray of shape (n_rows, n_columns), float64
         Numbers or class codes; NaN where a label is missing.
     weight : ndarray of shape (n_rows, n_columns), float64
@@ -47,6 +50,8 @@ class TaskData:
         Where the rows stood in the X given.
     n_samples : int
         Number of rows given.
+    input_shape : tuple of int, default=None
+        Shape of a row of X before it was flattened; None for the rows of a table.
     """
 
     X: np.ndarray
@@ -58,6 +63,7 @@ class TaskData:
     encoder: TaskEncoder
     rows: np.ndarray
     n_samples: int
+    input_shape: tuple[int, ...] | None = None
 
     @property
     def row_tasks(self):
@@ -200,6 +206,7 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
         encoder,
         rows,
         len(table),
+        estimator._input_shape,
     )
 
 
@@ -209,7 +216,7 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
     Parameters
     ----------
     estimator : estimator
-        Its ``task_column`` is read.
+        Its ``task_column`` is read, and the traits of its encoding.
     X : array-like of shape (n_samples, n_features)
         The table.
     task : array-like of shape (n_samples,), optional
@@ -222,7 +229,8 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
     Returns
     -------
     table : ndarray of shape (n_samples, n_features), float64
-        Without the task column.
+        Without the task column. X of more than two dimensions is flattened, and stays
+        float32 if it is no float64.
     ids : ndarray of shape (n_samples,) or None
         Task ids; None when there are none.
 
@@ -251,6 +259,7 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
                 input_name="X",
                 **_NUMBERS,
             )
+    _check_missing(estimator, table)
     if ids is not None:
         check_ids(ids)
         check_consistent_length(table, ids)
@@ -293,10 +302,52 @@ def check_ids(ids):
 
 
 def _check_table(estimator, X, reset, min_samples):
+    numbers = _ANY_RANK if getattr(X, "ndim", 2) > 2 else _NUMBERS | {"allow_nd": True}
     with _naming_text_columns(X):
-        return validate_data(
-            estimator, X, reset=reset, ensure_min_samples=min_samples, **_NUMBERS
+        table = validate_data(
+            estimator, X, reset=reset, ensure_min_samples=min_samples, **numbers
         )
+    return _flat_rows(estimator, table, reset)
+
+
+def _flat_rows(estimator, table, reset):
+    """Flatten rows of any shape, and remember the shape or compare with it."""
+    shape = table.shape[1:] if table.ndim > 2 else None
+    name = type(estimator).__name__
+    if shape is not None and not estimator._encoding_trait("keeps_shape"):
+        raise ValueError(
+            f"Found array with dim {table.ndim}, while dim <= 2 is required by {name}. "
+            "Rows of more dimensions are read by architecture=TorchModule(...) with "
+            "encoding=None; or flatten them: X.reshape(len(X), -1)."
+        )
+    if reset:
+        estimator._input_shape = shape
+    elif shape != estimator._input_shape:
+        known = estimator._input_shape or (estimator.n_features_in_,)
+        raise ValueError(
+            f"X has rows of shape {table.shape[1:]}, but {name} is expecting rows of "
+            f"shape {known}, as in fit."
+        )
+    if shape is None:
+        return table
+    if 0 in shape:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={table.shape}) while a minimum of 1 "
+            f"is required by {name}."
+        )
+    return table.reshape(len(table), -1)
+
+
+def _check_missing(estimator, table):
+    if estimator._encoding_trait("allows_missing") or not np.isnan(table).any():
+        return
+    rows = np.flatnonzero(np.isnan(table).any(axis=1))
+    raise ValueError(
+        f"Input X contains NaN in {len(rows)} rows, the first at position {rows[0]}, "
+        "and encoding=Raw(), the default of TorchModule, hands X to the module as it "
+        "is. Pass encoding=Standard(), which fills in and adds an input that says so, "
+        "or impute X before."
+    )
 
 
 @contextmanager
@@ -327,9 +378,13 @@ def _split_task_column(estimator, X, column, reset):
         X = np.asarray(X)
     if len(X.shape) != 2:
         raise ValueError(
-            f"Expected 2D array, got {len(X.shape)}D array instead. Reshape your data."
+            f"Expected 2D array, got {len(X.shape)}D array instead. Reshape your data, "
+            "or pass the ids as the argument task: task_column names a column of a "
+            "table."
         )
     validate_data(estimator, X, reset=reset, skip_check_array=True)
+    if reset:
+        estimator._input_shape = None
     position = _position(X, column)
     keep = np.delete(np.arange(X.shape[1]), position)
     if hasattr(X, "iloc"):

@@ -3,5 +3,12 @@
 from .._shape import BankShape
 from ._base import Architecture, ArchitectureModule
 from ._hard_sharing import HardSharing
+from ._torch_module import TorchModule
 
-__all__ = ["Architecture", "ArchitectureModule", "BankShape", "HardSharing"]
+__all__ = [
+    "Architecture",
+    "ArchitectureModule",
+    "BankShape",
+    "HardSharing",
+    "TorchModule",
+]

@@ -2,11 +2,21 @@
 
 from torch import nn
 
+from .._bank import RowsBank
 from .._strategy import Strategy
 
 
 class Architecture(Strategy):
-    """Base class of the choices for ``architecture=``."""
+    """Base class of the choices for ``architecture=``.
+
+    Attributes
+    ----------
+    reads_raw : bool
+        Whether ``encoding=None`` hands the table over as it is, in any rank, instead
+        of encoding it.
+    """
+
+    reads_raw = False
 
     def build(self, shape, streams=None):
         """Make the module.
@@ -40,6 +50,21 @@ class ArchitectureModule(nn.Module):
     """
 
     has_features = True
+
+    @property
+    def widest(self):
+        """Floats of the widest layer of a row in one network, int."""
+        return max(parameter.shape[-1] for parameter in self.parameters())
+
+    @property
+    def work(self):
+        """Multiply-adds of one row in all networks, forward only, float."""
+        weights = sum(
+            p.numel() for n, p in self.named_parameters() if n.endswith("weight")
+        )
+        # Rows of a table are gathered, not multiplied.
+        gathered = [m for m in self.modules() if isinstance(m, RowsBank)]
+        return float(weights - sum(bank.weight.numel() for bank in gathered))
 
     def features(self, inputs):
         """Compute the shared representation.

@@ -7,8 +7,8 @@ from torch import nn
 
 from .._bank import DropoutBank, LinearBank
 from .._constraints import Interval, StrOptions
-from ._base import Architecture, ArchitectureModule
-from ._heads import ColumnHead, RowHead
+from ._base import Architecture
+from ._trunk import TrunkModule
 
 _ACTIVATIONS = {
     "relu": nn.functional.relu,
@@ -128,7 +128,7 @@ class HardSharing(Architecture):
         return bool(self.linear_skip)
 
 
-class HardSharingModule(ArchitectureModule):
+class HardSharingModule(TrunkModule):
     """The bank that :class:`HardSharing` builds.
 
     Parameters
@@ -162,23 +162,12 @@ class HardSharingModule(ArchitectureModule):
             self.layers.append(layer)
             self.dropouts.append(DropoutBank(rates.clone(), f"dropout {i}"))
             width = size
-        n_hidden = width if sizes else 0
-        self.n_hidden = n_hidden
+        self.n_hidden = n_hidden = width if sizes else 0
         self.n_features = n_hidden + (shape.width if self.skip else 0)
         widths = [
             n_hidden + n * skip for n, skip in zip(shape.n_inputs, skips, strict=True)
         ]
-        self.heads = self._make_heads(strategy, shape, widths)
-        if streams is not None:
-            # The part of the heads that reads the inputs starts at zero.
-            self.heads.shared.reset(streams, "head", [n_hidden] * shape.n_networks)
-
-    def _make_heads(self, strategy, shape, widths):
-        sizes = shape.n_networks, self.n_features, shape.n_outputs
-        if not shape.row_tasks:
-            return ColumnHead(*sizes, shape.dtype)
-        shrinkage = strategy.per_network("task_shrinkage", shape.n_networks)
-        return RowHead(*sizes, shape.n_tasks, shrinkage, widths, shape.dtype)
+        self.make_heads(strategy, shape, widths, streams)
 
     def features(self, inputs):
         """Run the trunk.
@@ -204,23 +193,6 @@ class HardSharingModule(ArchitectureModule):
             inputs = inputs * self.skips[:, None, None]
         return torch.cat([hidden, inputs.expand(len(hidden), -1, -1)], dim=-1)
 
-    def head(self, features, task=None):
-        """Read the outputs off the features.
-
-        Parameters
-        ----------
-        features : Tensor of shape (n_networks, n_rows, n_features)
-            From :meth:`features`.
-        task : Tensor of shape (n_networks, n_rows), int64, optional
-            Task of each row; row tasks only.
-
-        Returns
-        -------
-        outputs : Tensor of shape (n_networks, n_rows, n_outputs)
-            Of all column tasks, or of the row's task.
-        """
-        return self.heads(features, task)
-
     def shared_parameters(self):
         """List the weights and biases of the hidden layers.
 
@@ -230,71 +202,3 @@ class HardSharingModule(ArchitectureModule):
             Each of shape (n_networks, ...).
         """
         return list(self.layers.parameters())
-
-    def set_output_bias(self, bias):
-        """Start the heads at the best constant prediction.
-
-        Parameters
-        ----------
-        bias : Tensor of shape (n_networks, n_outputs)
-            From the loss of each task.
-        """
-        with torch.no_grad():
-            self.heads.shared.bias.copy_(bias[:, None, :])
-
-    def set_linear_head(self, weight, bias):
-        """Set the heads of column tasks.
-
-        Parameters
-        ----------
-        weight : Tensor of shape (n_networks, n_features, n_outputs)
-            From features to outputs.
-        bias : Tensor of shape (n_networks, n_outputs)
-            Of the outputs.
-        """
-        with torch.no_grad():
-            self.heads.shared.weight.copy_(weight)
-            self.heads.shared.bias.copy_(bias[:, None, :])
-
-    def pooled_head(self):
-        """Give the head that row tasks share, and how strongly they hold to it.
-
-        Returns
-        -------
-        weight : Tensor of shape (n_networks, n_features, n_outputs)
-            From features to outputs.
-        bias : Tensor of shape (n_networks, n_outputs)
-            Of the outputs.
-        shrinkage : Tensor of shape (n_networks,)
-            Ridge strength on the deviation of a task.
-        """
-        shared = self.heads.shared
-        return shared.weight, shared.bias[:, 0], self.heads.shrinkage
-
-    def linear_head(self):
-        """Give the matrix of the heads of column tasks.
-
-        Returns
-        -------
-        weight : Tensor of shape (n_networks, n_hidden, n_outputs) or None
-            Without the rows that read a linear skip, which no shared parameter feeds;
-            None for row tasks.
-        """
-        if not isinstance(self.heads, ColumnHead):
-            return None
-        return self.heads.shared.weight[:, : self.n_hidden]
-
-    def penalty(self, share):
-        """Shrink row-task deviations.
-
-        Parameters
-        ----------
-        share : callable
-            See :meth:`ArchitectureModule.penalty`.
-
-        Returns
-        -------
-        penalty : Tensor of shape (n_networks,) or None
-            None for column tasks.
-        """
-        return self.heads.penalty(share)

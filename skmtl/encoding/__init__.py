@@ -4,6 +4,7 @@ from .._encoder_bank import EncodedColumns, EncoderBank
 from ._auto import Auto
 from ._base import Encoding
 from ._piecewise_linear import PiecewiseLinear
+from ._raw import Raw
 from ._standard import Standard
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "EncoderBank",
     "Encoding",
     "PiecewiseLinear",
+    "Raw",
     "Standard",
 ]

@@ -8,7 +8,20 @@ class Encoding(Strategy):
 
     A subclass implements ``fit``, which looks at a table and returns the
     :class:`EncodedColumns` that describe the inputs of a network.
+
+    Attributes
+    ----------
+    looks_at_rows : bool
+        Whether the columns depend on the rows given; if not, all folds share them.
+    allows_missing : bool
+        Whether X may have missing values.
+    keeps_shape : bool
+        Whether X may have more than two dimensions.
     """
+
+    looks_at_rows = True
+    allows_missing = True
+    keeps_shape = False
 
     def fit(self, X, sample_weight):
         """Choose the encoded columns from training rows.
