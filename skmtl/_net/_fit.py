@@ -1,6 +1,7 @@
 """The one training primitive."""
 
 from ._bank_net import RowsDataset
+from ._best_epochs import network_tensors
 from ._joint_net import JointNet
 from ._module import Blueprint
 from ._threads import threads_for
@@ -17,6 +18,8 @@ def fit_bank(
     callbacks=None,
     on_epoch=None,
     verbose=0,
+    start=None,
+    moments=None,
 ):
     """Train the networks of some plans together.
 
@@ -41,6 +44,11 @@ def fit_bank(
         Called with the net after each epoch; training ends when it returns true.
     verbose : int, default=0
         Whether to print a line an epoch.
+    start : BankNet, optional
+        Net whose networks train on, one a plan, by its encoders; by default new ones
+        are drawn. It stays as it is.
+    moments : dict, optional
+        State of an optimizer of the same networks, from ``BankAdamW.state_dict``.
 
     Returns
     -------
@@ -49,8 +57,14 @@ def fit_bank(
     training : BankTraining
         The record: best epochs, divergence, weights, held-out predictions.
     """
-    blueprint = Blueprint.from_plans(plans, data, dtype)
-    training = BankTraining(blueprint, plans, data, device)
+    if start is None:
+        blueprint, weights = Blueprint.from_plans(plans, data, dtype), None
+    else:
+        blueprint = start.blueprint.with_settings(plans, dtype)
+        weights = network_tensors(start.module_)
+    training = BankTraining(blueprint, plans, data, device, weights)
+    if moments is not None:
+        training.optimizer.load_state_dict(moments)
     net = JointNet(
         blueprint,
         training,

@@ -90,6 +90,41 @@ class Blueprint:
             dtype,
         )
 
+    def with_settings(self, plans, dtype):
+        """Keep the networks, encoders and targets, and take over new settings.
+
+        Parameters
+        ----------
+        plans : sequence of NetworkPlan
+            One a network.
+        dtype : {"float32", "float64"}
+            Of the parameters.
+
+        Returns
+        -------
+        blueprint : Blueprint
+            Of networks of the same shapes.
+
+        Raises
+        ------
+        ValueError
+            If a strategy changed in more than hyperparameters that fuse.
+        """
+        new = {}
+        for name in ("architecture", "weighting", "loss"):
+            choices = [getattr(plan.hyperparameters, name) for plan in plans]
+            old = getattr(self, name).of_network(0)
+            try:
+                Strategy.stack([old, choices[0]])
+            except ValueError as error:
+                raise ValueError(
+                    f"warm_start goes on from networks with {name}={old!r}, and "
+                    f"{name} is {choices[0]!r} now. Set it back, or fit with "
+                    "warm_start=False."
+                ) from error
+            new[name] = Strategy.stack(choices)
+        return replace(self, dtype=dtype, **new)
+
     def take(self, index):
         """Keep some networks.
 

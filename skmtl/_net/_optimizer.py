@@ -66,6 +66,43 @@ class BankAdamW(torch.optim.Optimizer):
                     for name, tensor in state.items()
                 }
 
+    def state_dict(self):
+        """Give step counts, moments and the schedulers' settings.
+
+        Returns
+        -------
+        state : dict
+            Copies on the CPU. Rates and decays are not in it: they are settings.
+        """
+        return {
+            "n_steps": self.n_steps.tolist(),
+            "groups": [
+                {name: group[name] for name in group if name not in ("params", "rows")}
+                for group in self.param_groups
+            ],
+            "moments": [
+                {name: t.cpu().clone() for name, t in self.state.get(p, {}).items()}
+                for group in self.param_groups
+                for p in group["params"]
+            ],
+        }
+
+    def load_state_dict(self, state_dict):
+        """Go on where another optimizer of the same parameters was.
+
+        Parameters
+        ----------
+        state_dict : dict
+            From :meth:`state_dict`.
+        """
+        self.n_steps = np.array(state_dict["n_steps"], int)
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        pairs = zip(self.param_groups, state_dict["groups"], strict=True)
+        for group, settings in pairs:
+            group.update(settings)
+        for p, moments in zip(parameters, state_dict["moments"], strict=True):
+            self.state[p] = {n: t.to(p.device, p.dtype) for n, t in moments.items()}
+
     @torch.no_grad()
     def step(self, closure=None, *, active=None):
         """Update all parameters.

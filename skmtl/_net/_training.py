@@ -8,10 +8,13 @@ import torch
 from .._bank import RowsBank, take_networks
 from .._streams import Streams
 from ._batches import Batch, JointBatches, padded_rows
+from ._best_epochs import BestEpochs, network_tensors
 from ._devices import resolve_device
+from ._fingerprint import fingerprint
 from ._objective import Objective
 from ._optimizer import BankAdamW, clip_by_network
 from ._table import Table
+from ._training_state import load_tensors
 
 # Networks that have stopped leave the bank once they are this share of it.
 _COMPACT_SHARE = 0.25
@@ -32,6 +35,9 @@ class BankTraining:
         What they train on.
     device : str
         Where they train; "auto" goes by the work of a step.
+    start : dict of str to Tensor, optional
+        Weights to start from instead of drawn ones. With held-out rows they count as
+        epoch 0, so that no network ends worse there than it began.
 
     Attributes
     ----------
@@ -40,23 +46,30 @@ class BankTraining:
         those that stopped their best.
     optimizer : BankAdamW
         Of the networks in training.
-    best_epoch : ndarray of shape (n_networks,), int
-        Counted from 1; 0 before the first.
+    best : BestEpochs
+        Of the networks that hold out rows.
+    in_epoch : bool
+        Whether an epoch is under way.
     diverged : dict
         From network to (epoch, task) where its loss was first not finite.
     weight_history : list of ndarray of shape (n_networks, n_tasks)
         Mean weights of the weighting, by epoch.
     """
 
-    def __init__(self, blueprint, plans, data, device):
+    def __init__(self, blueprint, plans, data, device, start=None):
         self.plans = list(plans)
         self.data = data
+        self.start = start
         self.epoch = 0
+        self.in_epoch = False
         n_networks = len(self.plans)
         self.live = np.arange(n_networks)
         self.streams = Streams([plan.key for plan in self.plans])
         self.module = blueprint.build(self.streams)
-        self._start_at_constant_prediction()
+        if start is None:
+            self._start_at_constant_prediction()
+        else:
+            load_tensors(self.module, start)
         self.device = device = resolve_device(device, self.work)
         self.streams.device = device
         self.module.to(device)
@@ -71,16 +84,32 @@ class BankTraining:
 
         self._held = np.array([plan.valid_rows is not None for plan in self.plans])
         self.validates = bool(self._held.any())
-        self.best_epoch = np.zeros(n_networks, int)
-        self.best_loss = np.full(n_networks, np.inf)
+        self.best = BestEpochs(n_networks)
         self.diverged = {}
         self.weight_history = []
         self._stopped = np.zeros(n_networks, bool)
-        self._best = {}
-        self._stored = np.zeros(n_networks, bool)
-        self.valid_predictions = [None] * n_networks
+        self._fingerprint = None
         if self.validates:
             self._prepare_validation()
+            if start is not None:
+                self.validate()
+
+    @property
+    def best_epoch(self):
+        """Best epoch of each network, ndarray of int; 0 before the first."""
+        return self.best.epoch
+
+    @property
+    def best_loss(self):
+        """Validation loss of each network at its best epoch, ndarray."""
+        return self.best.loss
+
+    @property
+    def fingerprint(self):
+        """What the course of the training depends on, dict of str to str."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self)
+        return self._fingerprint
 
     def _start_at_constant_prediction(self):
         bias = [
@@ -149,6 +178,7 @@ class BankTraining:
             ]
         )
         self.epoch += 1
+        self.in_epoch = True
         self._loss_sum = 0.0
         self._weight_sum = 0.0
         self._live_module.train()
@@ -236,6 +266,7 @@ class BankTraining:
 
     def end_epoch(self):
         """Let networks that are done stop, and stopped ones leave the bank."""
+        self.in_epoch = False
         if self._live_module is not self.module:
             self._write_back(self._live_module, self.live)
         done = np.array([self._is_done(k) for k in self.live])
@@ -244,7 +275,8 @@ class BankTraining:
         if done.all():
             self.live = self.live[:0]
             return
-        self._store(np.flatnonzero(news & ~self._held[self.live]))
+        unheld = np.flatnonzero(news & ~self._held[self.live])
+        self.best.store(self._live_module, unheld, self.live[unheld])
         if done.mean() >= _COMPACT_SHARE:
             self._compact(np.flatnonzero(~done))
 
@@ -291,9 +323,34 @@ class BankTraining:
     def _write_back(self, module, live):
         """Copy the current weights of networks in training into the whole bank."""
         rows = torch.from_numpy(live).to(self.device)
-        whole = dict(self.module.named_parameters())
-        for name, parameter in module.named_parameters():
-            whole[name].index_copy_(0, rows, parameter)
+        whole = network_tensors(self.module)
+        for name, tensor in network_tensors(module).items():
+            whole[name].index_copy_(0, rows, tensor)
+
+    def restart_from(self, state):
+        """Take over the state of another training of the same plans.
+
+        Parameters
+        ----------
+        state : dict
+            From :func:`~skmtl._net._training_state.training_state`.
+        """
+        load_tensors(self.module, state["whole"])
+        live = np.array(state["live"], int)
+        if not len(live):
+            self.live = live
+        else:
+            if len(live) < len(self.plans):
+                self._compact(live)
+            load_tensors(self._live_module, state["bank"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        names = self.data.task_names
+        self.epoch = state["epoch"]
+        self._stopped[:] = state["stopped"].numpy()
+        self.diverged = {k: (epoch, names[t]) for k, epoch, t in state["diverged"]}
+        self.weight_history = [weights.numpy() for weights in state["weights"]]
+        self.best.restore(state["best"], self.device)
+        self.streams.restore(state["streams"])
 
     # -- validation --------------------------------------------------------------
 
@@ -358,27 +415,13 @@ class BankTraining:
     def _keep_best(self, total, outputs):
         # Stopped networks may still be in the bank; nothing of them counts any more.
         counts = self.counted & self._held[self.live]
-        better = np.flatnonzero((total < self.best_loss[self.live]) & counts)
+        better = np.flatnonzero((total < self.best.loss[self.live]) & counts)
         improved = self.live[better]
-        self.best_loss[improved] = total[better]
-        self.best_epoch[improved] = self.epoch
-        self._store(better)
+        self.best.loss[improved] = total[better]
+        self.best.epoch[improved] = self.epoch
+        self.best.store(self._live_module, better, improved)
         for i in better:
-            self.valid_predictions[self.live[i]] = outputs[i]
-
-    @torch.no_grad()
-    def _store(self, positions):
-        """Remember the weights of some of the networks in training."""
-        if not len(positions):
-            return
-        source = torch.from_numpy(positions).to(self.device)
-        target = torch.from_numpy(self.live[positions]).to(self.device)
-        self._stored[self.live[positions]] = True
-        for name, parameter in self._live_module.named_parameters():
-            if name not in self._best:
-                shape = (len(self.plans), *parameter.shape[1:])
-                self._best[name] = parameter.new_zeros(shape)
-            self._best[name].index_copy_(0, target, parameter.index_select(0, source))
+            self.best.predictions[self.live[i]] = outputs[i]
 
     def held_out_predictions(self):
         """Predict every row by the networks that held it out, at their best epochs.
@@ -394,7 +437,7 @@ class BankTraining:
             torch.zeros(n_rows, width, **kwargs),
             torch.zeros(n_rows, 1, **kwargs),
         )
-        for k, outputs in enumerate(self.valid_predictions):
+        for k, outputs in enumerate(self.best.predictions):
             if outputs is None or k in self.diverged:
                 continue
             rows = torch.from_numpy(self.plans[k].valid_rows).to(self.device)
@@ -414,11 +457,7 @@ class BankTraining:
         kept = [k for k in range(len(self.plans)) if k not in self.diverged]
         if self._live_module is not self.module and len(self.live):
             self._write_back(self._live_module, self.live)
-        if self._best:
-            stored = torch.from_numpy(np.flatnonzero(self._stored)).to(self.device)
-            with torch.no_grad():
-                for name, parameter in self.module.named_parameters():
-                    parameter[stored] = self._best[name][stored]
+        self.best.put_back(self.module)
         self.module.use_streams(None)
         for part in self.module.modules():
             if isinstance(part, RowsBank):
