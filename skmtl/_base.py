@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,18 +14,22 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._adaptation import adapted_net
 from ._constraints import Interval, StrOptions
+from ._incremental import TrainsOn
+from ._members import Members
 from ._moments import weighted_moments
 from ._net import Hyperparameters, NetworkPlan, RowsDataset, fit_bank
-from ._tasks import check_rows, check_task_data, check_task_weights, validation_folds
+from ._tasks import check_rows, check_task_data, check_task_weights
 from .architecture import Architecture, HardSharing
 from .encoding import Auto, Encoding
 from .loss import resolve
 from .weighting import Equal, Weighting
 
 _DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
+# Fitted, and not for users.
+_HIDDEN = ("_task_codes", "_held_out", "_members", "_moments")
 
 
-class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
+class BaseTaskNet(TrainsOn, CallbackSupportMixin, BaseEstimator):
     """Fit a bank of networks to tasks; subclasses say what labels are.
 
     Subclasses set ``_kind`` ("number" or "class") and ``_decode``, the method of the
@@ -32,6 +37,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
     """
 
     __metadata_request__fit = {"task": True}
+    __metadata_request__partial_fit = {"task": True}
     __metadata_request__predict = {"task": True}
     __metadata_request__predict_proba = {"task": True}
     __metadata_request__score = {"task": True}
@@ -64,6 +70,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         "skorch_callbacks": [list, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "warm_start": ["boolean"],
     }
 
     # -- parameters --------------------------------------------------------------
@@ -142,19 +149,16 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             name: given for name, given in metadata.items() if given is not None
         }
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
-        data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
-        plans = self._make_plans(data)
-        net, training = fit_bank(
-            plans,
-            data,
-            device=self.device,
-            dtype=self.dtype,
-            decode=self._decode,
-            callbacks=self.skorch_callbacks,
-            on_epoch=self._epoch_hook(context, data, X, y, metadata),
-            verbose=self.verbose,
-        )
-        self._remember(data, net, training)
+        hook = partial(self._epoch_hook, context, X, y, metadata)
+        if self.warm_start and self.__sklearn_is_fitted__():
+            self._fit_more(X, y, task, sample_weight, hook)
+        else:
+            data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
+            data.encoder.fit(*weighted_moments(data.y, data.weight))
+            members = self._draw_members(data, self.early_stopping)
+            plans = self._make_plans(data, members)
+            found = self._trained(plans, data, members, on_epoch=hook(data))
+            vars(self).update(self._names(data) | found)
         context.call_on_fit_task_end(
             estimator=self,
             X=X,
@@ -164,34 +168,35 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         )
         return self
 
-    def _make_plans(self, data):
-        """Decide on rows, seeds, encoders and settings of every member."""
-        random_state = self._random_state()
-        data.encoder.fit(*weighted_moments(data.y, data.weight))
-        folds = [(np.arange(len(data.X)), None)]
-        if self.early_stopping:
-            folds = validation_folds(self.cv, data, random_state)
+    def _draw_members(self, data, early_stopping):
+        return Members.draw(
+            self.n_estimators, data, early_stopping, self.cv, self._random_state()
+        )
+
+    def _make_plans(self, data, members=None, encoders=None):
+        """Decide on rows, seeds, encoders and settings of every member.
+
+        Members whose encoder is not given share one that is fitted on their fold.
+        """
+        if members is None:
+            data.encoder.fit(*weighted_moments(data.y, data.weight))
+            members = self._draw_members(data, self.early_stopping)
         encoding = self._strategy("encoding")
         row_weight = data.weight.max(axis=1)
-        encoders = [
-            encoding.fit(data.X[train], row_weight[train])
-            for train, _ in folds[: self.n_estimators]
-        ]
-        seed = int(random_state.randint(np.iinfo(np.int32).max))
-        plans = []
-        for member in range(self.n_estimators):
-            fold = member % len(folds)
-            train, valid = folds[fold]
-            entropy = np.random.SeedSequence((seed, member))
+        rows = {fold: members.rows(fold, data) for fold in set(members.fold_numbers)}
+        fitted, plans = {}, []
+        for k, (seed, fold) in enumerate(
+            zip(members.seeds, members.fold_numbers, strict=True)
+        ):
+            train, valid = rows[fold]
+            encoder = None if encoders is None else encoders[k]
+            if encoder is None:
+                if fold not in fitted:
+                    fitted[fold] = encoding.fit(data.X[train], row_weight[train])
+                encoder = fitted[fold]
+            settings = self._hyperparameters(data, len(train))
             plans.append(
-                NetworkPlan(
-                    int(entropy.generate_state(1, np.uint64)[0]),
-                    train,
-                    valid,
-                    encoders[fold],
-                    data.encoder,
-                    self._hyperparameters(data, len(train)),
-                )
+                NetworkPlan(seed, train, valid, encoder, data.encoder, settings)
             )
         return plans
 
@@ -225,7 +230,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             return int(np.clip(2 ** np.round(np.log2(n_rows / 16)), 32, 256))
         return self.batch_size
 
-    def _epoch_hook(self, context, data, X, y, metadata):
+    def _epoch_hook(self, context, X, y, metadata, data):
         """Tell scikit-learn's callbacks about every epoch."""
 
         def on_epoch(net):
@@ -252,20 +257,34 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             else None,
         }
 
-    def _remember(self, data, net, training):
+    def _trained(self, plans, data, members, *, keep_moments=False, **kwargs):
+        """Train the networks of some plans, and give the fitted attributes."""
+        kwargs = {"callbacks": self.skorch_callbacks} | kwargs
+        net, training = fit_bank(
+            plans,
+            data,
+            device=self.device,
+            dtype=self.dtype,
+            decode=self._decode,
+            verbose=self.verbose,
+            **kwargs,
+        )
         kept = self._surviving_members(training, net.interrupted_)
-        net = net if len(kept) == len(training.plans) else net.take(kept)
-        vars(self).update(self._names(data))
-        self.net_ = net
-        self.device_ = str(net.device)
-        self.n_epochs_ = len(training.weight_history)
-        self.n_iter_ = training.best_epoch[kept]
-        self.loss_weights_ = np.stack(training.weight_history)[:, kept]
-        self._held_out = None
+        found = {
+            "net_": net if len(kept) == len(plans) else net.take(kept),
+            "device_": str(net.device),
+            "n_epochs_": len(training.weight_history),
+            "n_iter_": training.best_epoch[kept],
+            "loss_weights_": np.stack(training.weight_history)[:, kept],
+            "_members": members.take(kept),
+            "_moments": training.optimizer.moments(kept) if keep_moments else None,
+            "_held_out": None,
+        }
         if training.validates:
             held_out = training.held_out_predictions().cpu().double().numpy()
-            self._held_out = np.full((data.n_samples, held_out.shape[1]), np.nan)
-            self._held_out[data.rows] = held_out
+            found["_held_out"] = np.full((data.n_samples, held_out.shape[1]), np.nan)
+            found["_held_out"][data.rows] = held_out
+        return found
 
     def _surviving_members(self, training, interrupted):
         n_members = len(training.plans)
@@ -276,7 +295,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
                 f"its loss is not finite, first in task {task!r}. It is left out; "
                 "lower lr, or set clip_norm.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         if len(training.diverged) == n_members:
             raise FloatingPointError(
@@ -285,14 +304,15 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
                 "values in X."
             )
         kept = [k for k in range(n_members) if k not in training.diverged]
-        if (training.best_epoch[kept] == 0).any():
+        began = training.start is not None or (training.best_epoch[kept] > 0).all()
+        if not n_epochs or not began:
             raise KeyboardInterrupt("interrupted before the first epoch was complete")
         if interrupted:
             warnings.warn(
                 f"Training was interrupted after {n_epochs} of {self.max_epochs} "
                 "epochs; the best weights so far are kept.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return kept
 
@@ -300,7 +320,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         return {
             name: value
             for name, value in vars(self).items()
-            if name.endswith("_") or name in ("_task_codes", "_held_out")
+            if name.endswith("_") or name in _HIDDEN
         }
 
     # -- predict -----------------------------------------------------------------
@@ -438,7 +458,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         adapted.task_names_ = np.array(names)
         adapted._task_codes = None
         adapted._adapted_to = names[0] if row_tasks and ids is not None else None
-        adapted._held_out = None
+        adapted._held_out = adapted._members = adapted._moments = None
         return adapted
 
     # -- what was learned --------------------------------------------------------
@@ -469,7 +489,8 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             member.net_ = net.take([k])
             member.n_iter_ = self.n_iter_[[k]]
             member.loss_weights_ = self.loss_weights_[:, [k]]
-            member._held_out = None
+            member._members = self._members.alone(k)
+            member._held_out = member._moments = None
             members.append(member)
         return members
 

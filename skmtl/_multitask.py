@@ -74,6 +74,10 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         Seeds folds, initial weights and row orders. An int makes fits repeatable.
     verbose : int, default=0
         Whether to print a line an epoch.
+    warm_start : bool, default=False
+        Whether another call of ``fit`` goes on from the members there are: with the
+        same `n_estimators` all train on for `max_epochs` more, with a larger one new
+        members are added. See the notes.
 
     Attributes
     ----------
@@ -84,17 +88,19 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
     task_names_ : ndarray of shape (`n_tasks_`,)
         Columns of y, or sorted ids of the row tasks.
     n_iter_ : ndarray of shape (n_estimators,)
-        Best epoch of each member, from 1.
+        Best epoch of each member, from 1: how many epochs made its weights, those of
+        earlier calls included.
     n_epochs_ : int
-        Epochs run.
+        Epochs run, in all calls.
     loss_weights_ : ndarray of shape (`n_epochs_`, n_estimators, `n_tasks_`)
-        Mean weights that the weighting gave.
+        Mean weights that the weighting gave; NaN for members that had no part in a
+        call.
     validation_prediction_ : ndarray in the shape of y
         Predictions of each row by the members that held it out, NaN where none did.
         The same rows chose the members' epochs, so scores of it are slightly
         optimistic.
     history_ : skorch.history.History
-        Losses of every epoch.
+        Losses of every epoch, in all calls.
     estimators_ : list of MultiTaskNetRegressor
         The members.
     architecture_, weighting_ : torch modules
@@ -116,6 +122,20 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
     minimise the weighted mean over tasks. Integer sample weights equal repeated rows
     with ``batch_size=None, early_stopping=False``; otherwise weights are importances,
     because folds and batches are drawn over rows.
+
+    ``warm_start=True`` and ``partial_fit`` keep encoders, target scales and classes of
+    the first call; known columns, tasks and classes may be absent from the new data,
+    others are refused. With the same `n_estimators` schedule and moments begin anew,
+    the weights there are count as epoch 0, so that no member ends worse on its held-out
+    rows, and while the number of rows is the same each member holds out the same ones,
+    whatever `random_state` and `cv` are by then. Members added with a larger
+    `n_estimators` come out as one fit of all would have made them.
+
+    A fit that a ``Checkpoint(dirname=..., monitor=None)`` of skorch writes down goes on
+    where it was killed when the same fit is run again with ``LoadInitState`` of that
+    checkpoint among `skorch_callbacks` too, and ends where it would have ended. It
+    needs an int as `random_state`. Callbacks that score come before the checkpoint,
+    those that change learning rates behind ``LoadInitState``.
 
     References
     ----------
@@ -164,6 +184,7 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         skorch_callbacks=None,
         random_state=None,
         verbose=0,
+        warm_start=False,
     ):
         self.architecture = architecture
         self.weighting = weighting
@@ -186,6 +207,7 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         self.skorch_callbacks = skorch_callbacks
         self.random_state = random_state
         self.verbose = verbose
+        self.warm_start = warm_start
 
     @property
     def validation_prediction_(self):
@@ -281,6 +303,10 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         Seeds folds, initial weights and row orders. An int makes fits repeatable.
     verbose : int, default=0
         Whether to print a line an epoch.
+    warm_start : bool, default=False
+        Whether another call of ``fit`` goes on from the members there are: with the
+        same `n_estimators` all train on for `max_epochs` more, with a larger one new
+        members are added. See the notes.
 
     Attributes
     ----------
@@ -293,17 +319,19 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
     task_names_ : ndarray of shape (`n_tasks_`,)
         Columns of y, or sorted ids of the row tasks.
     n_iter_ : ndarray of shape (n_estimators,)
-        Best epoch of each member, from 1.
+        Best epoch of each member, from 1: how many epochs made its weights, those of
+        earlier calls included.
     n_epochs_ : int
-        Epochs run.
+        Epochs run, in all calls.
     loss_weights_ : ndarray of shape (`n_epochs_`, n_estimators, `n_tasks_`)
-        Mean weights that the weighting gave.
+        Mean weights that the weighting gave; NaN for members that had no part in a
+        call.
     validation_prediction_ : ndarray or list of ndarray
         Class probabilities of each row by the members that held it out, in the form of
         ``predict_proba``, NaN where none did. The same rows chose the members' epochs,
         so scores of it are slightly optimistic.
     history_ : skorch.history.History
-        Losses of every epoch.
+        Losses of every epoch, in all calls.
     estimators_ : list of MultiTaskNetClassifier
         The members.
     architecture_, weighting_ : torch modules
@@ -322,8 +350,8 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
     Notes
     -----
     A task that has a single class is predicted as that class everywhere, with a
-    warning in fit. See :class:`MultiTaskNetRegressor` for the objective and for sample
-    weights.
+    warning in fit. See :class:`MultiTaskNetRegressor` for the objective, for sample
+    weights, for `warm_start` and for fits that are killed and resumed.
 
     References
     ----------
@@ -373,6 +401,7 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         skorch_callbacks=None,
         random_state=None,
         verbose=0,
+        warm_start=False,
     ):
         self.architecture = architecture
         self.weighting = weighting
@@ -395,6 +424,7 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         self.skorch_callbacks = skorch_callbacks
         self.random_state = random_state
         self.verbose = verbose
+        self.warm_start = warm_start
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

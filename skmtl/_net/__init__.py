@@ -2,6 +2,7 @@
 
 from ._bank_net import BankNet, RowsDataset
 from ._fit import fit_bank
+from ._join import joined_history
 from ._joint_net import JointNet
 from ._module import Blueprint
 from ._plan import Hyperparameters, NetworkPlan
@@ -14,4 +15,5 @@ __all__ = [
     "NetworkPlan",
     "RowsDataset",
     "fit_bank",
+    "joined_history",
 ]

@@ -87,13 +87,36 @@ class BankAdamW(torch.optim.Optimizer):
             ],
         }
 
+    def moments(self, index):
+        """Give the state of some networks, without torch objects.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Positions of the networks.
+
+        Returns
+        -------
+        state : dict
+            Arrays and plain Python, for :meth:`load_state_dict`.
+        """
+        state = self.state_dict()
+        return {
+            "n_steps": [state["n_steps"][k] for k in index],
+            "groups": state["groups"],
+            "moments": [
+                {name: t.numpy()[list(index)] for name, t in moments.items()}
+                for moments in state["moments"]
+            ],
+        }
+
     def load_state_dict(self, state_dict):
         """Go on where another optimizer of the same parameters was.
 
         Parameters
         ----------
         state_dict : dict
-            From :meth:`state_dict`.
+            From :meth:`state_dict`; moments may be arrays.
         """
         self.n_steps = np.array(state_dict["n_steps"], int)
         parameters = [p for group in self.param_groups for p in group["params"]]
@@ -101,7 +124,10 @@ class BankAdamW(torch.optim.Optimizer):
         for group, settings in pairs:
             group.update(settings)
         for p, moments in zip(parameters, state_dict["moments"], strict=True):
-            self.state[p] = {n: t.to(p.device, p.dtype) for n, t in moments.items()}
+            self.state[p] = {
+                name: torch.as_tensor(moment).to(p.device, p.dtype, copy=True)
+                for name, moment in moments.items()
+            }
 
     @torch.no_grad()
     def step(self, closure=None, *, active=None):

@@ -65,7 +65,8 @@ class BankTraining:
         n_networks = len(self.plans)
         self.live = np.arange(n_networks)
         self.streams = Streams([plan.key for plan in self.plans])
-        self.module = blueprint.build(self.streams)
+        self.module = blueprint.build(self.streams if start is None else None)
+        self.module.use_streams(self.streams)
         if start is None:
             self._start_at_constant_prediction()
         else:

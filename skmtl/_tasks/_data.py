@@ -115,7 +115,7 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
     y, classes = _encode_columns(names, columns, kind)
     weight = check_sample_weight(sample_weight, len(table), len(names), names)
     weight = np.where(np.isnan(y), 0.0, weight)
-    _check_every_task_labelled(names, weight, ids)
+    check_every_task_labelled(names, weight, ids)
     rows = np.flatnonzero(weight.any(axis=1))
     if len(rows) < 2:
         raise ValueError(
@@ -128,7 +128,7 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
     encoder = TaskEncoder(classes, ndim)
     codes, task_names = None, names
     if ids is not None:
-        task_names, codes = _distinct_ids(ids[rows])
+        task_names, codes = distinct_ids(ids[rows])
     return TaskData(
         table[rows],
         y,
@@ -272,7 +272,21 @@ def _split_task_column(estimator, X, column, reset):
     return X[:, keep], np.asarray(X[:, position])
 
 
-def _distinct_ids(ids):
+def distinct_ids(ids):
+    """Number the distinct ids of row tasks.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (n_rows,)
+        Of any type that sorts.
+
+    Returns
+    -------
+    names : list
+        Sorted.
+    codes : ndarray of shape (n_rows,), int
+        Positions in `names`.
+    """
     try:
         names, codes = np.unique(ids, return_inverse=True)
     except TypeError as error:
@@ -292,7 +306,23 @@ def _encode_columns(names, columns, kind):
     return np.stack([codes for codes, _ in coded], axis=1), [c for _, c in coded]
 
 
-def _check_every_task_labelled(names, weight, ids):
+def check_every_task_labelled(names, weight, ids):
+    """Refuse tasks without labels.
+
+    Parameters
+    ----------
+    names : list, length n_columns
+        Label columns.
+    weight : ndarray of shape (n_rows, n_columns)
+        0 where a label is missing.
+    ids : ndarray of shape (n_rows,) or None
+        Row tasks.
+
+    Raises
+    ------
+    ValueError
+        If a column, or all rows of a row task, have no label.
+    """
     empty = np.flatnonzero(~weight.any(axis=0))
     if len(empty):
         raise ValueError(
