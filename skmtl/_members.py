@@ -8,7 +8,8 @@ import numpy as np
 
 from ._tasks import validation_folds
 
-# Bit of a mark that says "held out"; the lower ones count how often a row is trained on.
+# Bit of a mark that says "held out"; the lower ones count how often a row is trained
+# on, for splits may repeat rows.
 _HELD_OUT = 128
 
 

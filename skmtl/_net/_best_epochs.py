@@ -70,6 +70,36 @@ class BestEpochs:
             stored = torch.from_numpy(np.flatnonzero(self._stored)).to(tensor.device)
             tensor[stored] = self._tensors[name][stored]
 
+    def held_out(self, losses, rows, n_rows, like):
+        """Average the predictions for rows that were held out.
+
+        Parameters
+        ----------
+        losses : ColumnLosses
+            From outputs to predictions.
+        rows : dict of int to (ndarray of int or None)
+            The held-out rows of each network that counts.
+        n_rows : int
+            Rows of the data.
+        like : Tensor
+            Its device and dtype are those of the result.
+
+        Returns
+        -------
+        predictions : Tensor of shape (n_rows, n_predictions)
+            Means over networks; NaN for rows that none held out.
+        """
+        total = like.new_zeros(n_rows, sum(losses.widths))
+        count = like.new_zeros(n_rows, 1)
+        for k, own in rows.items():
+            if self.predictions[k] is None:
+                continue
+            own = torch.from_numpy(own).to(like.device)
+            predicted = losses.predict(self.predictions[k][None, : len(own)])
+            total.index_add_(0, own, predicted)
+            count.index_add_(0, own, torch.ones_like(count[: len(own)]))
+        return torch.where(count > 0, total / count.clamp(min=1), torch.nan)
+
     def state(self):
         """Give all that is kept.
 

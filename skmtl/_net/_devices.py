@@ -4,6 +4,8 @@ import warnings
 
 import torch
 
+from .._bank import RowsBank
+
 # Multiply-adds of one step of the whole bank above which a GPU is worth its launches.
 _GPU_WORK = 2e8
 
@@ -84,3 +86,27 @@ def _is_there(device):
             and (device.index or 0) < torch.cuda.device_count()
         )
     return False
+
+
+def step_work(module, plans):
+    """Count the multiply-adds of one training step of a whole bank.
+
+    Parameters
+    ----------
+    module : BankModule
+        Its weights.
+    plans : sequence of NetworkPlan
+        Rows of a batch.
+
+    Returns
+    -------
+    work : float
+        Rows of a RowsBank are left out: a batch touches few of them.
+    """
+    named = module.named_parameters()
+    weights = sum(p.numel() for name, p in named if name.endswith("weight"))
+    rows = [part for part in module.modules() if isinstance(part, RowsBank)]
+    lazy = sum(bank.weight.numel() for bank in rows)
+    # The weights of all networks together: each meets the rows of its own batch.
+    n_rows = max(-(-len(p.train_rows) // p.n_batches) for p in plans)
+    return 3.0 * n_rows * (weights - lazy)

@@ -1,5 +1,7 @@
 """The one training primitive."""
 
+import torch
+
 from ._bank_net import RowsDataset
 from ._best_epochs import network_tensors
 from ._joint_net import JointNet
@@ -61,7 +63,7 @@ def fit_bank(
         blueprint, weights = Blueprint.from_plans(plans, data, dtype), None
     else:
         blueprint = start.blueprint.with_settings(plans, dtype)
-        weights = network_tensors(start.module_)
+        weights = _learned(start)
     training = BankTraining(blueprint, plans, data, device, weights)
     if moments is not None:
         training.optimizer.load_state_dict(moments)
@@ -82,6 +84,20 @@ def fit_bank(
         net.settle()
     net._training = net._on_epoch = None
     return net, training
+
+
+def _learned(net):
+    """Pick the parameters, and the buffers that training has changed.
+
+    The other buffers are hyperparameters, which may have new values by now.
+    """
+    parameters = dict(net.module_.named_parameters())
+    built = network_tensors(net.blueprint.build())
+    return {
+        name: tensor
+        for name, tensor in network_tensors(net.module_).items()
+        if name in parameters or not torch.equal(tensor.to(built[name]), built[name])
+    }
 
 
 def _labels(data, decode):

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch.optim.adamw import adamw
 
+from .._bank import RowsBank
+
 
 class BankAdamW(torch.optim.Optimizer):
     r"""AdamW over parameters whose first axis is the network.
@@ -277,6 +279,40 @@ class BankAdamW(torch.optim.Optimizer):
         size = rate / ((average / (1 - beta2**step)).sqrt_() + self.eps)
         moved = torch.addcmul(leaf, leaf.grad, size.unsqueeze(-1), value=-1)
         p.view(-1, p.shape[-1]).index_copy_(0, ids, moved)
+
+
+def bank_optimizer(module, plans):
+    """Make the optimizer of a bank, with the groups that its parameters fall into.
+
+    Parameters
+    ----------
+    module : BankModule
+        Weights of the architecture decay; rows of a RowsBank are updated lazily.
+    plans : sequence of NetworkPlan
+        One a network; name rates and decays.
+
+    Returns
+    -------
+    optimizer : BankAdamW
+        Of all parameters.
+    """
+    decayed, free, lazy = [], [], []
+    rows = [part for part in module.modules() if isinstance(part, RowsBank)]
+    for bank in rows:
+        bank.lazy = True
+        lazy.append({"params": [bank.weight], "decay": False, "rows": bank})
+    in_rows = {id(bank.weight) for bank in rows}
+    for name, parameter in module.architecture.named_parameters():
+        if id(parameter) not in in_rows:
+            (decayed if name.endswith("weight") else free).append(parameter)
+    free += list(module.weighting.parameters())
+    groups = [{"params": decayed}, {"params": free, "decay": False}, *lazy]
+    choices = [plan.hyperparameters for plan in plans]
+    return BankAdamW(
+        [group for group in groups if group["params"]],
+        torch.tensor([c.lr for c in choices], dtype=torch.float64),
+        torch.tensor([c.weight_decay for c in choices], dtype=torch.float64),
+    )
 
 
 def clip_by_network(parameters, limits):

@@ -1,6 +1,7 @@
 """The course of one training: live networks, best epochs, stopping, divergence."""
 
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -9,10 +10,10 @@ from .._bank import RowsBank, take_networks
 from .._streams import Streams
 from ._batches import Batch, JointBatches, padded_rows
 from ._best_epochs import BestEpochs, network_tensors
-from ._devices import resolve_device
+from ._devices import resolve_device, step_work
 from ._fingerprint import fingerprint
 from ._objective import Objective
-from ._optimizer import BankAdamW, clip_by_network
+from ._optimizer import bank_optimizer, clip_by_network
 from ._table import Table
 from ._training_state import load_tensors
 
@@ -48,6 +49,8 @@ class BankTraining:
         Of the networks in training.
     best : BestEpochs
         Of the networks that hold out rows.
+    work : float
+        Multiply-adds of one training step of the whole bank.
     in_epoch : bool
         Whether an epoch is under way.
     diverged : dict
@@ -71,6 +74,7 @@ class BankTraining:
             self._start_at_constant_prediction()
         else:
             load_tensors(self.module, start)
+        self.work = step_work(self.module, self.plans)
         self.device = device = resolve_device(device, self.work)
         self.streams.device = device
         self.module.to(device)
@@ -79,7 +83,7 @@ class BankTraining:
         self.table = Table(data, self.plans, self.module.encoder, device, dtype)
         self.batches = JointBatches(self.table, self.plans, self.streams)
         self.objective = Objective(self.module, self.plans, data)
-        self.optimizer = self._make_optimizer()
+        self.optimizer = bank_optimizer(self.module, self.plans)
         self._limits = self._make_limits()
         self.module.weighting.reset()
 
@@ -89,7 +93,6 @@ class BankTraining:
         self.diverged = {}
         self.weight_history = []
         self._stopped = np.zeros(n_networks, bool)
-        self._fingerprint = None
         if self.validates:
             self._prepare_validation()
             if start is not None:
@@ -105,12 +108,10 @@ class BankTraining:
         """Validation loss of each network at its best epoch, ndarray."""
         return self.best.loss
 
-    @property
+    @cached_property
     def fingerprint(self):
         """What the course of the training depends on, dict of str to str."""
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint(self)
-        return self._fingerprint
+        return fingerprint(self)
 
     def _start_at_constant_prediction(self):
         bias = [
@@ -123,44 +124,12 @@ class BankTraining:
         ]
         self.module.architecture.set_output_bias(torch.as_tensor(np.array(bias)))
 
-    def _make_optimizer(self):
-        decayed, free, lazy = [], [], []
-        rows = [m for m in self.module.modules() if isinstance(m, RowsBank)]
-        for bank in rows:
-            bank.lazy = True
-            lazy.append({"params": [bank.weight], "decay": False, "rows": bank})
-        in_rows = {id(bank.weight) for bank in rows}
-        for name, parameter in self.module.architecture.named_parameters():
-            if id(parameter) not in in_rows:
-                (decayed if name.endswith("weight") else free).append(parameter)
-        free += list(self.module.weighting.parameters())
-        groups = [{"params": decayed}, {"params": free, "decay": False}, *lazy]
-        choices = [plan.hyperparameters for plan in self.plans]
-        return BankAdamW(
-            [group for group in groups if group["params"]],
-            torch.tensor([c.lr for c in choices], dtype=torch.float64),
-            torch.tensor([c.weight_decay for c in choices], dtype=torch.float64),
-        )
-
     def _make_limits(self):
         limits = [p.hyperparameters.clip_norm for p in self.plans]
         if all(limit is None for limit in limits):
             return None
         limits = [math.inf if limit is None else limit for limit in limits]
         return torch.tensor(limits, device=self.device, dtype=self.table.dtype)
-
-    @property
-    def work(self):
-        """Multiply-adds of one training step of the whole bank, float."""
-        weights = sum(
-            p.numel() for n, p in self.module.named_parameters() if n.endswith("weight")
-        )
-        lazy = sum(
-            b.weight.numel() for b in self.module.modules() if isinstance(b, RowsBank)
-        )
-        # The weights of all networks together: each meets the rows of its own batch.
-        rows = max(-(-len(p.train_rows) // p.n_batches) for p in self.plans)
-        return 3.0 * rows * (weights - lazy)
 
     @property
     def counted(self):
@@ -328,31 +297,6 @@ class BankTraining:
         for name, tensor in network_tensors(module).items():
             whole[name].index_copy_(0, rows, tensor)
 
-    def restart_from(self, state):
-        """Take over the state of another training of the same plans.
-
-        Parameters
-        ----------
-        state : dict
-            From :func:`~skmtl._net._training_state.training_state`.
-        """
-        load_tensors(self.module, state["whole"])
-        live = np.array(state["live"], int)
-        if not len(live):
-            self.live = live
-        else:
-            if len(live) < len(self.plans):
-                self._compact(live)
-            load_tensors(self._live_module, state["bank"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        names = self.data.task_names
-        self.epoch = state["epoch"]
-        self._stopped[:] = state["stopped"].numpy()
-        self.diverged = {k: (epoch, names[t]) for k, epoch, t in state["diverged"]}
-        self.weight_history = [weights.numpy() for weights in state["weights"]]
-        self.best.restore(state["best"], self.device)
-        self.streams.restore(state["streams"])
-
     # -- validation --------------------------------------------------------------
 
     def _prepare_validation(self):
@@ -432,20 +376,14 @@ class BankTraining:
         predictions : Tensor of shape (n_rows, n_predictions)
             Means over networks; NaN for rows that none held out.
         """
-        n_rows, width = len(self.data.X), sum(self.module.losses.widths)
-        kwargs = {"device": self.device, "dtype": self.table.dtype}
-        total, count = (
-            torch.zeros(n_rows, width, **kwargs),
-            torch.zeros(n_rows, 1, **kwargs),
+        rows = {
+            k: plan.valid_rows
+            for k, plan in enumerate(self.plans)
+            if k not in self.diverged
+        }
+        return self.best.held_out(
+            self.module.losses, rows, len(self.data.X), self.table.weights
         )
-        for k, outputs in enumerate(self.best.predictions):
-            if outputs is None or k in self.diverged:
-                continue
-            rows = torch.from_numpy(self.plans[k].valid_rows).to(self.device)
-            outputs = self.module.losses.predict(outputs[None, : len(rows)])
-            total.index_add_(0, rows, outputs)
-            count.index_add_(0, rows, torch.ones_like(count[: len(rows)]))
-        return torch.where(count > 0, total / count.clamp(min=1), torch.nan)
 
     def finish(self):
         """Put the best weights in place.

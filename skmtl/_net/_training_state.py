@@ -1,5 +1,6 @@
 """The whole state of a training, to be saved and taken up again."""
 
+import numpy as np
 import torch
 
 from ._best_epochs import network_tensors
@@ -72,7 +73,22 @@ def restore_training(training, state):
             "training of this version of skmtl. Give the checkpoint an empty directory."
         )
     check_fingerprint(state["fingerprint"], training.fingerprint)
-    training.restart_from(state)
+    load_tensors(training.module, state["whole"])
+    live = np.array(state["live"], int)
+    if not len(live):
+        training.live = live
+    else:
+        if len(live) < len(training.plans):
+            training._compact(live)
+        load_tensors(training._live_module, state["bank"])
+        training.optimizer.load_state_dict(state["optimizer"])
+    names = training.data.task_names
+    training.epoch = state["epoch"]
+    training._stopped[:] = state["stopped"].numpy()
+    training.diverged = {k: (epoch, names[t]) for k, epoch, t in state["diverged"]}
+    training.weight_history = [weights.numpy() for weights in state["weights"]]
+    training.best.restore(state["best"], training.device)
+    training.streams.restore(state["streams"])
 
 
 @torch.no_grad()
@@ -86,8 +102,9 @@ def load_tensors(module, tensors):
     tensors : dict of str to Tensor
         By the names of :func:`~skmtl._net._best_epochs.network_tensors`.
     """
-    for name, tensor in network_tensors(module).items():
-        tensor.copy_(tensors[name])
+    own = network_tensors(module)
+    for name, tensor in tensors.items():
+        own[name].copy_(tensor)
 
 
 def _copied(module):
