@@ -96,7 +96,7 @@ class Kill(Callback):
 def resumable(kind, directory, *, monitor=None, more=(), before=(), **changes):
     checkpoint = Checkpoint(dirname=directory, monitor=monitor)
     callbacks = [*before, checkpoint, LoadInitState(checkpoint), *more]
-    changes = {"max_epochs": 20} | changes
+    changes = {"max_epochs": 12} | changes
     return small(kind, **changes).set_params(skorch_callbacks=callbacks)
 
 
@@ -131,8 +131,8 @@ def assert_same_fit(one, other):
 def test_a_killed_fit_goes_on_as_if_nothing_had_happened(case, tmp_path):
     kind, draw, changes = CASES[case]
     data = draw()
-    whole = fit(small(kind, **{"max_epochs": 20} | changes), *data)
-    for epoch in (1, 3, 10):
+    whole = fit(small(kind, **{"max_epochs": 12} | changes), *data)
+    for epoch in (1, 3, 8):
         with pytest.raises(Killed):
             fit(resumable(kind, tmp_path, more=[Kill(epoch)], **changes), *data)
     if case in ("stopping", "uncertainty", "row tasks"):
@@ -140,7 +140,7 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(case, tmp_path):
         assert 0 < len(state["live"]) < 8  # the bank has shrunk
     assert_same_fit(fit(resumable(kind, tmp_path, **changes), *data), whole)
     # A fit that has ended ends again at once.
-    again = fit(resumable(kind, tmp_path, more=[Kill(20)], **changes), *data)
+    again = fit(resumable(kind, tmp_path, more=[Kill(12)], **changes), *data)
     assert_same_fit(again, whole)
 
 
@@ -193,16 +193,16 @@ def test_there_is_no_state_in_the_middle_of_an_epoch(make_data, make_plan):
 
 def test_without_a_checkpoint_a_fit_starts_from_scratch(tmp_path):
     X, y = regression_data()
-    plain = small("regressor", max_epochs=20).fit(X, y)
+    plain = small("regressor", max_epochs=12).fit(X, y)
     assert_same_fit(resumable("regressor", tmp_path / "new").fit(X, y), plain)
 
 
 def test_the_last_best_epoch_is_a_place_to_go_on_from(tmp_path):
     X, y = regression_data()
-    plain = small("regressor", max_epochs=20).fit(X, y)
+    plain = small("regressor", max_epochs=12).fit(X, y)
     best = {"monitor": "valid_loss_best"}
     with pytest.raises(Killed):
-        resumable("regressor", tmp_path, **best, more=[Kill(15)]).fit(X, y)
+        resumable("regressor", tmp_path, **best, more=[Kill(9)]).fit(X, y)
     assert_same_fit(resumable("regressor", tmp_path, **best).fit(X, y), plain)
 
 
@@ -217,14 +217,14 @@ def test_names_of_files_may_depend_on_the_epoch(tmp_path):
             f_params=None,
         )
         callbacks = [checkpoint, LoadInitState(checkpoint), *more]
-        return small("regressor", max_epochs=20, skorch_callbacks=callbacks)
+        return small("regressor", max_epochs=12, skorch_callbacks=callbacks)
 
     with pytest.raises(Killed):
         model(Kill(6)).fit(X, y)
     assert sorted(p.name for p in tmp_path.glob("state*")) == [
         f"state-{i}.pt" for i in range(1, 6)
     ]
-    plain = small("regressor", max_epochs=20).fit(X, y)
+    plain = small("regressor", max_epochs=12).fit(X, y)
     assert_same_fit(model().fit(X, y), plain)
 
 
@@ -262,8 +262,8 @@ def test_a_checkpoint_at_the_end_is_loaded_too(tmp_path):
 def test_loading_the_best_at_the_end_leaves_members_at_their_own_best(tmp_path):
     X, y = regression_data()
     checkpoint = Checkpoint(dirname=tmp_path, monitor="valid_loss_best", load_best=True)
-    model = small("regressor", max_epochs=20, skorch_callbacks=[checkpoint]).fit(X, y)
-    plain = small("regressor", max_epochs=20).fit(X, y)
+    model = small("regressor", max_epochs=12, skorch_callbacks=[checkpoint]).fit(X, y)
+    plain = small("regressor", max_epochs=12).fit(X, y)
     np.testing.assert_array_equal(model.predict(X), plain.predict(X))
 
 
@@ -350,7 +350,7 @@ def test_a_warm_start_is_resumed(tmp_path):
 
 def test_a_kill_while_writing_leaves_the_file_before(tmp_path, monkeypatch):
     X, y = regression_data()
-    plain = small("regressor", max_epochs=20).fit(X, y)
+    plain = small("regressor", max_epochs=12).fit(X, y)
     save = torch.save
 
     class Dying(Callback):
@@ -381,22 +381,23 @@ def test_a_kill_between_two_files_does_not_matter(tmp_path):
         resumable("regressor", tmp_path, more=[Kill(8)]).fit(X, y)
     for name in ("params.pt", "history.json"):
         (tmp_path / name).write_bytes(earlier[name])
-    plain = small("regressor", max_epochs=20).fit(X, y)
+    plain = small("regressor", max_epochs=12).fit(X, y)
     assert_same_fit(resumable("regressor", tmp_path).fit(X, y), plain)
 
 
 SCRIPT = """
 import sys, time
-from skorch.callbacks import Callback
-from tests.instances import regression_data
-from tests.test_resume import resumable
+from skorch.callbacks import Callback, Checkpoint, LoadInitState
+from tests.instances import regression_data, small
 
 class Slow(Callback):
     def on_batch_end(self, net, training, **kwargs):
         time.sleep(0.05)
 
 X, y = regression_data()
-resumable("regressor", sys.argv[1], more=[Slow()], max_epochs=30).fit(X, y)
+checkpoint = Checkpoint(dirname=sys.argv[1], monitor=None)
+callbacks = [checkpoint, LoadInitState(checkpoint), Slow()]
+small("regressor", max_epochs=30, skorch_callbacks=callbacks).fit(X, y)
 """
 
 

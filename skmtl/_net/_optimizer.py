@@ -1,5 +1,7 @@
 """AdamW with a learning rate, a decay and a step count for each network."""
 
+import math
+
 import numpy as np
 import torch
 from torch.optim.adamw import adamw
@@ -313,6 +315,27 @@ def bank_optimizer(module, plans):
         torch.tensor([c.lr for c in choices], dtype=torch.float64),
         torch.tensor([c.weight_decay for c in choices], dtype=torch.float64),
     )
+
+
+def clip_limits(plans, like):
+    """Read the largest gradient norm of each network.
+
+    Parameters
+    ----------
+    plans : sequence of NetworkPlan
+        One a network.
+    like : Tensor
+        Its device and dtype are those of the limits.
+
+    Returns
+    -------
+    limits : Tensor of shape (n_networks,) or None
+        Infinite for networks that are not clipped; None when none is.
+    """
+    limits = [plan.hyperparameters.clip_norm for plan in plans]
+    if all(limit is None for limit in limits):
+        return None
+    return like.new_tensor([math.inf if n is None else n for n in limits])
 
 
 def clip_by_network(parameters, limits):

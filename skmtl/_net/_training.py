@@ -13,7 +13,7 @@ from ._best_epochs import BestEpochs, network_tensors
 from ._devices import resolve_device, step_work
 from ._fingerprint import fingerprint
 from ._objective import Objective
-from ._optimizer import bank_optimizer, clip_by_network
+from ._optimizer import bank_optimizer, clip_by_network, clip_limits
 from ._table import Table
 from ._training_state import load_tensors
 
@@ -84,9 +84,9 @@ class BankTraining:
         self.batches = JointBatches(self.table, self.plans, self.streams)
         self.objective = Objective(self.module, self.plans, data)
         self.optimizer = bank_optimizer(self.module, self.plans)
-        self._limits = self._make_limits()
-        self.module.weighting.reset()
-
+        self._limits = clip_limits(self.plans, self.table.weights)
+        if start is None:
+            self.module.weighting.reset()
         self._held = np.array([plan.valid_rows is not None for plan in self.plans])
         self.validates = bool(self._held.any())
         self.best = BestEpochs(n_networks)
@@ -123,13 +123,6 @@ class BankTraining:
             for plan in self.plans
         ]
         self.module.architecture.set_output_bias(torch.as_tensor(np.array(bias)))
-
-    def _make_limits(self):
-        limits = [p.hyperparameters.clip_norm for p in self.plans]
-        if all(limit is None for limit in limits):
-            return None
-        limits = [math.inf if limit is None else limit for limit in limits]
-        return torch.tensor(limits, device=self.device, dtype=self.table.dtype)
 
     @property
     def counted(self):
