@@ -11,11 +11,10 @@ from ._net import ColumnLosses
 from ._tasks import (
     TaskEncoder,
     check_sample_weight,
-    class_labels,
     encode_columns,
+    encode_known,
     frame_library,
     label_columns,
-    number_labels,
     task_kinds,
 )
 from .loss import CrossEntropy, SquaredError, resolve
@@ -97,13 +96,7 @@ def _labels_of_known_columns(targets, names, columns):
         raise ValueError(
             f"y has {len(names)} columns; the tasks known have {len(targets.classes)}."
         )
-    labels = [
-        number_labels(name, column)
-        if known is None
-        else class_labels(name, column, known)[0]
-        for name, column, known in zip(names, columns, targets.classes, strict=True)
-    ]
-    return np.stack(labels, axis=1)
+    return encode_known(names, columns, targets.classes)
 
 
 def _losses_of_new_columns(blueprint, names, kinds):

@@ -258,3 +258,47 @@ def take_networks(module, index):
                     kept = nn.Parameter(kept, requires_grad=tensor.requires_grad)
                 tensors[name] = kept
     return taken
+
+
+@torch.no_grad()
+def join_networks(parts, whole):
+    """Copy the networks of several modules into one that is wide enough for all.
+
+    Narrower networks fill the first rows and columns of each tensor; the rest, which is
+    padding, keeps what it has. A module whose padding is not at the end has a method
+    ``join_networks`` of its own, called with the parts.
+
+    Parameters
+    ----------
+    parts : sequence of Module
+        Modules of one structure.
+    whole : Module
+        Of the same structure, with the networks of all parts in their order.
+    """
+    if hasattr(whole, "join_networks"):
+        whole.join_networks(parts)
+        return
+    for own in ("_parameters", "_buffers"):
+        for name, tensor in getattr(whole, own).items():
+            if tensor is not None:
+                join_tensors([getattr(part, own)[name] for part in parts], tensor)
+    for name, child in whole.named_children():
+        join_networks([getattr(part, name) for part in parts], child)
+
+
+@torch.no_grad()
+def join_tensors(parts, whole):
+    """Copy tensors below each other, each into the first rows and columns.
+
+    Parameters
+    ----------
+    parts : sequence of Tensor of shape (n_networks, ...)
+        At most as large as the whole in all further axes.
+    whole : Tensor of shape (n_networks, ...)
+        Written to.
+    """
+    start = 0
+    for part in parts:
+        corner = (slice(start, start + len(part)), *map(slice, part.shape[1:]))
+        whole[corner] = part.to(whole)
+        start += len(part)

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,6 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._adaptation import adapted_net
 from ._constraints import Interval, StrOptions
+from ._incremental import TrainsOn
+from ._members import Members
 from ._net import Hyperparameters, NetworkPlan, RowsDataset, fit_bank
 from ._tasks import (
     check_class_weight,
@@ -21,7 +24,6 @@ from ._tasks import (
     check_task_data,
     check_task_weights,
     target_transforms,
-    validation_folds,
 )
 from ._views import task_view
 from .architecture import Architecture, HardSharing
@@ -29,17 +31,20 @@ from .encoding import Auto, Encoding, Raw
 from .loss import resolve
 from .weighting import Equal, Weighting
 
-_PRIVATE_STATE = (
+_DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
+# Fitted, and not for users.
+_HIDDEN = (
     "_task_codes",
     "_input_shape",
+    "_members",
+    "_moments",
     "_held_out",
     "_noise",
     "_calibration",
 )
-_DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
 
 
-class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
+class BaseTaskNet(TrainsOn, CallbackSupportMixin, BaseEstimator):
     """Fit a bank of networks to tasks; subclasses say what labels are.
 
     Subclasses set ``_kind`` ("number" or "class") and ``_decode``, the method of the
@@ -47,6 +52,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
     """
 
     __metadata_request__fit = {"task": True}
+    __metadata_request__partial_fit = {"task": True}
     __metadata_request__predict = {"task": True}
     __metadata_request__predict_proba = {"task": True}
     __metadata_request__score = {"task": True}
@@ -83,6 +89,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         "skorch_callbacks": [list, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "warm_start": ["boolean"],
     }
 
     # -- parameters --------------------------------------------------------------
@@ -175,22 +182,20 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             name: given for name, given in metadata.items() if given is not None
         }
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
-        data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
-        random_state = self._random_state()
-        data, calibration = self._set_aside(data, random_state)
-        plans = self._make_plans(data, random_state)
-        net, training = fit_bank(
-            plans,
-            data,
-            device=self.device,
-            dtype=self.dtype,
-            decode=self._decode,
-            callbacks=self.skorch_callbacks,
-            on_epoch=self._epoch_hook(context, data, X, y, metadata),
-            verbose=self.verbose,
-        )
-        self._remember(data, net, training)
-        self._calibrate(data, calibration, random_state)
+        hook = partial(self._epoch_hook, context, X, y, metadata)
+        calibration = None
+        if self.warm_start and self.__sklearn_is_fitted__():
+            data = self._fit_more(X, y, task, sample_weight, hook)
+        else:
+            data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
+            random_state = self._random_state()
+            data, calibration = self._set_aside(data, random_state)
+            self._fit_encoder(data)
+            members = self._draw_members(data, self.early_stopping, random_state)
+            plans = self._make_plans(data, members)
+            found = self._trained(plans, data, members, on_epoch=hook(data))
+            vars(self).update(self._names(data) | found)
+        self._calibrate(data, calibration)
         context.call_on_fit_task_end(
             estimator=self,
             X=X,
@@ -200,47 +205,58 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         )
         return self
 
-    def _make_plans(self, data, random_state):
-        """Decide on rows, seeds, encoders and settings of every member."""
+    def _fit_encoder(self, data):
+        """Fit transforms and scales of the labels."""
         names, kinds = data.column_names, data.kinds
-        losses = tuple(resolve(self.loss, names, kinds))
         transforms = target_transforms(self.target_transform, names, kinds)
-        data.encoder.fit(data.y, data.weight, losses, transforms)
-        folds = [(np.arange(len(data.X)), None)]
-        if self.early_stopping:
-            folds = validation_folds(self.cv, data, random_state)
-        encoders = self._encoders(data, folds[: self.n_estimators])
-        seed = int(random_state.randint(np.iinfo(np.int32).max))
-        choices = self._choices(data, losses)
-        plans = []
-        for member in range(self.n_estimators):
-            fold = member % len(folds)
-            train, valid = folds[fold]
-            entropy = np.random.SeedSequence((seed, member))
+        data.encoder.fit(data.y, data.weight, self._losses(data), transforms)
+
+    def _losses(self, data):
+        return tuple(resolve(self.loss, data.column_names, data.kinds))
+
+    def _draw_members(self, data, early_stopping, random_state=None):
+        if random_state is None:
+            random_state = self._random_state()
+        return Members.draw(
+            self.n_estimators, data, early_stopping, self.cv, random_state
+        )
+
+    def _make_plans(self, data, members, encoders=None):
+        """Decide on rows, seeds, encoders and settings of every member.
+
+        Members whose encoder is not given share one that is fitted on their fold.
+        """
+        rows = {fold: members.rows(fold, data) for fold in set(members.fold_numbers)}
+        choices = self._choices(data)
+        fitted, plans = {}, []
+        for k, (seed, fold) in enumerate(
+            zip(members.seeds, members.fold_numbers, strict=True)
+        ):
+            train, valid = rows[fold]
+            encoder = None if encoders is None else encoders[k]
+            if encoder is None:
+                encoder = self._encoder(data, fold, train, fitted)
+            settings = replace(choices, batch_size=self._batch_size(len(train)))
             plans.append(
-                NetworkPlan(
-                    int(entropy.generate_state(1, np.uint64)[0]),
-                    train,
-                    valid,
-                    encoders[fold],
-                    data.encoder,
-                    replace(choices, batch_size=self._batch_size(len(train))),
-                )
+                NetworkPlan(seed, train, valid, encoder, data.encoder, settings)
             )
         return plans
 
-    def _encoders(self, data, folds):
+    def _encoder(self, data, fold, rows, fitted):
+        """Fit the encoder of a fold, or take the one that is there."""
         encoding = self._strategy("encoding")
-        row_weight = data.weight.max(axis=1)
-        if not encoding.looks_at_rows:
-            return [encoding.fit(data.X, row_weight)] * len(folds)
-        return [encoding.fit(data.X[train], row_weight[train]) for train, _ in folds]
+        fold = fold if encoding.looks_at_rows else None
+        if fold not in fitted:
+            rows = rows if encoding.looks_at_rows else slice(None)
+            weight = data.weight[rows].max(axis=1)
+            fitted[fold] = encoding.fit(data.X[rows], weight)
+        return fitted[fold]
 
     def _set_aside(self, data, random_state):
         """Split off rows that no network sees; by default none."""
         return data, None
 
-    def _calibrate(self, data, calibration, random_state):
+    def _calibrate(self, data, calibration):
         """Learn from rows and predictions that no network was trained on."""
 
     def _random_state(self):
@@ -249,12 +265,12 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             return np.random.RandomState(np.random.SeedSequence().generate_state(4))
         return check_random_state(self.random_state)
 
-    def _choices(self, data, losses):
+    def _choices(self, data):
         """Collect the hyperparameters that the members have in common."""
         return Hyperparameters(
             self._strategy("architecture"),
             self._strategy("weighting"),
-            losses,
+            self._losses(data),
             check_task_weights(
                 self.task_weights, data.task_names, data.task_sizes(), data.row_tasks
             ),
@@ -281,7 +297,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             return int(np.clip(2 ** np.round(np.log2(n_rows / 16)), 32, 256))
         return self.batch_size
 
-    def _epoch_hook(self, context, data, X, y, metadata):
+    def _epoch_hook(self, context, X, y, metadata, data):
         """Tell scikit-learn's callbacks about every epoch."""
 
         def on_epoch(net):
@@ -308,20 +324,34 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             else None,
         }
 
-    def _remember(self, data, net, training):
+    def _trained(self, plans, data, members, *, keep_moments=False, **kwargs):
+        """Train the networks of some plans, and give the fitted attributes."""
+        kwargs = {"callbacks": self.skorch_callbacks} | kwargs
+        net, training = fit_bank(
+            plans,
+            data,
+            device=self.device,
+            dtype=self.dtype,
+            decode=self._decode,
+            verbose=self.verbose,
+            **kwargs,
+        )
         kept = self._surviving_members(training, net.interrupted_)
-        net = net if len(kept) == len(training.plans) else net.take(kept)
-        vars(self).update(self._names(data))
-        self.net_ = net
-        self.device_ = str(net.device)
-        self.n_epochs_ = len(training.weight_history)
-        self.n_iter_ = training.best_epoch[kept]
-        self.loss_weights_ = np.stack(training.weight_history)[:, kept]
-        self._held_out = None
+        found = {
+            "net_": net if len(kept) == len(plans) else net.take(kept),
+            "device_": str(net.device),
+            "n_epochs_": len(training.weight_history),
+            "n_iter_": training.best_epoch[kept],
+            "loss_weights_": np.stack(training.weight_history)[:, kept],
+            "_members": members.take(kept),
+            "_moments": training.optimizer.moments(kept) if keep_moments else None,
+            "_held_out": None,
+        }
         if training.validates:
             held_out = training.held_out_predictions().cpu().double().numpy()
-            self._held_out = np.full((data.n_samples, held_out.shape[1]), np.nan)
-            self._held_out[data.rows] = held_out
+            found["_held_out"] = np.full((data.n_samples, held_out.shape[1]), np.nan)
+            found["_held_out"][data.rows] = held_out
+        return found
 
     def _surviving_members(self, training, interrupted):
         n_members = len(training.plans)
@@ -332,7 +362,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
                 f"its loss is not finite, first in task {task!r}. It is left out; "
                 "lower lr, or set clip_norm.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         if len(training.diverged) == n_members:
             raise FloatingPointError(
@@ -341,14 +371,15 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
                 "values in X."
             )
         kept = [k for k in range(n_members) if k not in training.diverged]
-        if (training.best_epoch[kept] == 0).any():
+        began = training.start is not None or (training.best_epoch[kept] > 0).all()
+        if not n_epochs or not began:
             raise KeyboardInterrupt("interrupted before the first epoch was complete")
         if interrupted:
             warnings.warn(
                 f"Training was interrupted after {n_epochs} of {self.max_epochs} "
                 "epochs; the best weights so far are kept.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return kept
 
@@ -356,7 +387,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         return {
             name: value
             for name, value in vars(self).items()
-            if name.endswith("_") or name in _PRIVATE_STATE
+            if name.endswith("_") or name in _HIDDEN
         }
 
     # -- predict -----------------------------------------------------------------
@@ -498,6 +529,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         adapted._task_codes = None
         adapted._adapted_to = names[0] if row_tasks and ids is not None else None
         adapted._held_out = adapted._noise = adapted._calibration = None
+        adapted._members = adapted._moments = None
         return adapted
 
     def for_task(self, name):
@@ -563,6 +595,8 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             member.net_ = net.take([k])
             member.n_iter_ = self.n_iter_[[k]]
             member.loss_weights_ = self.loss_weights_[:, [k]]
+            member._members = self._members.alone(k)
+            member._moments = None
             member._held_out = member._noise = member._calibration = None
             members.append(member)
         return members

@@ -92,6 +92,26 @@ class Strategy(BaseEstimator):
         }
         return clone(self).set_params(**banks)
 
+    def of_network(self, k):
+        """Read the strategy of one network of a bank.
+
+        Parameters
+        ----------
+        k : int
+            Position of the network.
+
+        Returns
+        -------
+        strategy : Strategy
+            A clone without banks of values, for :meth:`stack`.
+        """
+        values = {
+            name: value.values[k]
+            for name, value in self.get_params(deep=True).items()
+            if isinstance(value, PerNetwork)
+        }
+        return clone(self).set_params(**values)
+
     @classmethod
     def stack(cls, strategies):
         """Join one strategy a network into the strategy of their bank.

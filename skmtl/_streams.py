@@ -71,6 +71,32 @@ class Streams:
             self._generators[key, purpose] = generator
         return self._generators[key, purpose]
 
+    def state(self):
+        """Give the state of every generator.
+
+        Returns
+        -------
+        state : list
+            One entry a generator: its key, its purpose, its device and a tensor.
+        """
+        return [
+            [[int(part) for part in key], purpose, str(made.device), made.get_state()]
+            for (key, purpose), made in self._generators.items()
+        ]
+
+    def restore(self, state):
+        """Go on where other streams were.
+
+        Parameters
+        ----------
+        state : list
+            From :meth:`state`.
+        """
+        for key, purpose, device, numbers in state:
+            generator = torch.Generator(device=device)
+            generator.set_state(numbers)
+            self._generators[tuple(key), purpose] = generator
+
     def each(self, draw, *per_network):
         """Draw once for each distinct key.
 

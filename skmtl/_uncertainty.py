@@ -8,7 +8,7 @@ import numpy as np
 _SAMPLE_ROWS = 1000
 
 
-def noise_variance(net, rows, residuals, random_state):
+def noise_variance(net, rows, residuals):
     """Measure what is left of the held-out errors beside the members' disagreement.
 
     The squared error of a member on rows that it held out holds its own deviation
@@ -23,8 +23,6 @@ def noise_variance(net, rows, residuals, random_state):
         Rows of the training table.
     residuals : ndarray of shape (n_samples, n_columns)
         Held-out errors in units of the labels, NaN where there are none.
-    random_state : RandomState
-        Chooses the rows on which the disagreement is measured.
 
     Returns
     -------
@@ -36,10 +34,8 @@ def noise_variance(net, rows, residuals, random_state):
     n_known = known.sum(axis=0)
     held_out = np.where(n_known > 0, squares.sum(axis=0), np.nan)
     held_out = held_out / np.maximum(n_known, 1)
-    n_rows = len(rows)
-    chosen = np.arange(n_rows)
-    if n_rows > _SAMPLE_ROWS:
-        chosen = random_state.choice(n_rows, _SAMPLE_ROWS, replace=False)
+    n_sampled = min(len(rows), _SAMPLE_ROWS)
+    chosen = np.linspace(0, len(rows) - 1, n_sampled).astype(int)
     disagreement = member_variance(net, rows.take(chosen)).mean(axis=0)
     return np.maximum(held_out - disagreement, 0.0)
 

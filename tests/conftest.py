@@ -85,7 +85,9 @@ def _make_plan(
         batch_size=8,
         max_epochs=4,
     )
-    plan = estimator._make_plans(data, np.random.RandomState(0))[0]
+    estimator._fit_encoder(data)
+    members = estimator._draw_members(data, early_stopping=False)
+    plan = estimator._make_plans(data, members)[0]
     if train_rows is not None:
         plan = replace(plan, train_rows=np.asarray(train_rows))
     if valid_rows is not None:

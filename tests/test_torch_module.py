@@ -673,9 +673,9 @@ def test_images_are_not_blown_up(dtype, kept, monkeypatch):
     seen = {}
     make = MultiTaskNetRegressor._make_plans
 
-    def remember(self, data, random_state):
+    def remember(self, data, members):
         seen["data"] = data
-        return make(self, data, random_state)
+        return make(self, data, members)
 
     monkeypatch.setattr(MultiTaskNetRegressor, "_make_plans", remember)
     model = regressor(nn.Flatten(), max_epochs=1, n_estimators=4, early_stopping=True)
@@ -683,7 +683,7 @@ def test_images_are_not_blown_up(dtype, kept, monkeypatch):
     data = seen["data"]
     assert data.X.dtype == kept
     assert data.X.shape == (48, 36)
-    plans = make(model, data, np.random.RandomState(0))
+    plans = make(model, data, model._members)
     assert len({id(plan.encoder) for plan in plans}) == 1
 
 

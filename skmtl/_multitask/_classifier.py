@@ -75,6 +75,10 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         Seeds folds, initial weights and row orders. An int makes fits repeatable.
     verbose : int, default=0
         Whether to print a line an epoch.
+    warm_start : bool, default=False
+        Whether another call of ``fit`` goes on from the members there are: with the
+        same `n_estimators` all train on for `max_epochs` more, with a larger one new
+        members are added. See the notes.
 
     Attributes
     ----------
@@ -87,17 +91,19 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
     task_names_ : ndarray of shape (`n_tasks_`,)
         Columns of y, or sorted ids of the row tasks.
     n_iter_ : ndarray of shape (n_estimators,)
-        Best epoch of each member, from 1.
+        Best epoch of each member, from 1: how many epochs made its weights, those of
+        earlier calls included.
     n_epochs_ : int
-        Epochs run.
+        Epochs run, in all calls.
     loss_weights_ : ndarray of shape (`n_epochs_`, n_estimators, `n_tasks_`)
-        Mean weights that the weighting gave.
+        Mean weights that the weighting gave; NaN for members that had no part in a
+        call.
     validation_prediction_ : ndarray or list of ndarray
         Class probabilities of each row by the members that held it out, in the form of
         ``predict_proba``, NaN where none did. The same rows chose the members' epochs,
         so scores of it are slightly optimistic.
     history_ : skorch.history.History
-        Losses of every epoch.
+        Losses of every epoch, in all calls.
     estimators_ : list of MultiTaskNetClassifier
         The members.
     architecture_, weighting_ : torch modules
@@ -116,8 +122,8 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
     Notes
     -----
     A task that has a single class is predicted as that class everywhere, with a
-    warning in fit. See :class:`MultiTaskNetRegressor` for the objective and for sample
-    weights.
+    warning in fit. See :class:`MultiTaskNetRegressor` for the objective, for sample
+    weights, for `warm_start` and for fits that are killed and resumed.
 
     References
     ----------
@@ -175,6 +181,7 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         skorch_callbacks=None,
         random_state=None,
         verbose=0,
+        warm_start=False,
     ):
         self.architecture = architecture
         self.weighting = weighting
@@ -198,6 +205,7 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         self.skorch_callbacks = skorch_callbacks
         self.random_state = random_state
         self.verbose = verbose
+        self.warm_start = warm_start
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

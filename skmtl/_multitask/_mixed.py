@@ -85,6 +85,10 @@ class MixedTaskNet(BaseTaskNet):
         Seeds folds, initial weights and row orders. An int makes fits repeatable.
     verbose : int, default=0
         Whether to print a line an epoch.
+    warm_start : bool, default=False
+        Whether another call of ``fit`` goes on from the members there are: with the
+        same `n_estimators` all train on for `max_epochs` more, with a larger one new
+        members are added. See the notes.
 
     Attributes
     ----------
@@ -99,18 +103,20 @@ class MixedTaskNet(BaseTaskNet):
     task_names_ : ndarray of shape (`n_tasks_`,)
         Columns of y, or sorted ids of the row tasks.
     n_iter_ : ndarray of shape (n_estimators,)
-        Best epoch of each member, from 1.
+        Best epoch of each member, from 1: how many epochs made its weights, those of
+        earlier calls included.
     n_epochs_ : int
-        Epochs run.
+        Epochs run, in all calls.
     loss_weights_ : ndarray of shape (`n_epochs_`, n_estimators, `n_tasks_`)
-        Mean weights that the weighting gave.
+        Mean weights that the weighting gave; NaN for members that had no part in a
+        call.
     validation_prediction_ : dict
         Numbers, or class probabilities in the order of ``classes_``, by the name of
         the task: predictions of each row by the members that held it out, NaN where
         none did. The same rows chose the members' epochs, so scores of them are
         slightly optimistic.
     history_ : skorch.history.History
-        Losses of every epoch.
+        Losses of every epoch, in all calls.
     estimators_ : list of MixedTaskNet
         The members.
     architecture_, weighting_ : torch modules
@@ -132,7 +138,9 @@ class MixedTaskNet(BaseTaskNet):
     For scikit-learn it is neither a classifier nor a regressor, so scorers that are
     strings, stacking and partial dependence do not take it; ``score``, the scorers of
     :mod:`skmtl.metrics` and the views of ``for_task`` do. In a search, pass
-    `task_types` yourself: "auto" looks at the rows of one fold.
+    `task_types` yourself: "auto" looks at the rows of one fold. See
+    :class:`MultiTaskNetRegressor` for the objective, for sample weights, for
+    `warm_start` and for fits that are killed and resumed.
 
     References
     ----------
@@ -198,6 +206,7 @@ class MixedTaskNet(BaseTaskNet):
         skorch_callbacks=None,
         random_state=None,
         verbose=0,
+        warm_start=False,
     ):
         self.architecture = architecture
         self.weighting = weighting
@@ -223,6 +232,7 @@ class MixedTaskNet(BaseTaskNet):
         self.skorch_callbacks = skorch_callbacks
         self.random_state = random_state
         self.verbose = verbose
+        self.warm_start = warm_start
 
     @property
     def task_types_(self):

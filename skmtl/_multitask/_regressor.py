@@ -85,6 +85,10 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         Seeds folds, initial weights and row orders. An int makes fits repeatable.
     verbose : int, default=0
         Whether to print a line an epoch.
+    warm_start : bool, default=False
+        Whether another call of ``fit`` goes on from the members there are: with the
+        same `n_estimators` all train on for `max_epochs` more, with a larger one new
+        members are added. See the notes.
 
     Attributes
     ----------
@@ -95,17 +99,19 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
     task_names_ : ndarray of shape (`n_tasks_`,)
         Columns of y, or sorted ids of the row tasks.
     n_iter_ : ndarray of shape (n_estimators,)
-        Best epoch of each member, from 1.
+        Best epoch of each member, from 1: how many epochs made its weights, those of
+        earlier calls included.
     n_epochs_ : int
-        Epochs run.
+        Epochs run, in all calls.
     loss_weights_ : ndarray of shape (`n_epochs_`, n_estimators, `n_tasks_`)
-        Mean weights that the weighting gave.
+        Mean weights that the weighting gave; NaN for members that had no part in a
+        call.
     validation_prediction_ : ndarray in the shape of y
         Predictions of each row by the members that held it out, NaN where none did.
         The same rows chose the members' epochs, so scores of it are slightly
         optimistic.
     history_ : skorch.history.History
-        Losses of every epoch.
+        Losses of every epoch, in all calls.
     estimators_ : list of MultiTaskNetRegressor
         The members.
     architecture_, weighting_ : torch modules
@@ -127,6 +133,20 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
     minimise the weighted mean over tasks. Integer sample weights equal repeated rows
     with ``batch_size=None, early_stopping=False``; otherwise weights are importances,
     because folds and batches are drawn over rows.
+
+    ``warm_start=True`` and ``partial_fit`` keep encoders, target scales and classes of
+    the first call; known columns, tasks and classes may be absent from the new data,
+    others are refused. With the same `n_estimators` schedule and moments begin anew,
+    the weights there are count as epoch 0, so that no member ends worse on its held-out
+    rows, and while the number of rows is the same each member holds out the same ones,
+    whatever `random_state` and `cv` are by then. Members added with a larger
+    `n_estimators` come out as one fit of all would have made them.
+
+    A fit that a ``Checkpoint(dirname=..., monitor=None)`` of skorch writes down goes on
+    where it was killed when the same fit is run again with ``LoadInitState`` of that
+    checkpoint among `skorch_callbacks` too, and ends where it would have ended. It
+    needs an int as `random_state`. Callbacks that score come before the checkpoint,
+    those that change learning rates behind ``LoadInitState``.
 
     References
     ----------
@@ -194,6 +214,7 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         skorch_callbacks=None,
         random_state=None,
         verbose=0,
+        warm_start=False,
     ):
         self.architecture = architecture
         self.weighting = weighting
@@ -218,6 +239,7 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         self.skorch_callbacks = skorch_callbacks
         self.random_state = random_state
         self.verbose = verbose
+        self.warm_start = warm_start
 
     @property
     def validation_prediction_(self):
@@ -357,14 +379,14 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         rest, aside = validation_folds(n_parts, data, random_state)[0]
         return data.take(rest), data.take(aside)
 
-    def _calibrate(self, data, calibration, random_state):
+    def _calibrate(self, data, calibration):
         targets = self.net_.blueprint.targets
         self._noise = self._calibration = None
         if self._held_out is not None:
             numbers = self.validation_prediction_.reshape(data.n_samples, -1)
             errors = data.y - numbers[data.rows]
             rows = RowsDataset(data.X, data.task)
-            self._noise = noise_variance(self.net_, rows, errors, random_state)
+            self._noise = noise_variance(self.net_, rows, errors)
         if calibration is not None:
             rows = RowsDataset(calibration.X, calibration.task)
             errors = calibration.y - targets.numbers(

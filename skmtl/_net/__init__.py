@@ -3,6 +3,7 @@
 from ._bank_net import BankNet, RowsDataset
 from ._column_losses import ColumnLosses
 from ._fit import fit_bank
+from ._join import joined_history
 from ._joint_net import JointNet
 from ._module import Blueprint
 from ._plan import Hyperparameters, NetworkPlan
@@ -16,4 +17,5 @@ __all__ = [
     "NetworkPlan",
     "RowsDataset",
     "fit_bank",
+    "joined_history",
 ]

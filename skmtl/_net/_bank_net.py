@@ -8,6 +8,7 @@ from skorch import NeuralNet
 from skorch.dataset import Dataset
 
 from ._devices import available_device
+from ._join import joined_history, joined_net
 
 # Floats in one layer of a forward pass in prediction; about the size of a cache.
 _PREDICT_FLOATS = 2**17
@@ -315,10 +316,7 @@ class BankNet(NeuralNet):
         )
         self.initialize()
         self.load_arrays(state["arrays"])
-        for row in state["history"]:
-            self.history.new_epoch()
-            for name, value in row.items():
-                self.history.record(name, value)
+        self.history = joined_history([state["history"]])
         self.interrupted_ = state["interrupted"]
 
     def load_arrays(self, arrays):
@@ -365,6 +363,23 @@ class BankNet(NeuralNet):
         net.history = self.history
         net.interrupted_ = self.interrupted_
         return net
+
+    @classmethod
+    def join(cls, nets):
+        """Make a net of the networks of several.
+
+        Parameters
+        ----------
+        nets : sequence of BankNet
+            Of the same tasks and of strategies that fuse; their padded widths may
+            differ.
+
+        Returns
+        -------
+        net : BankNet
+            With copies of the weights, and with the epochs of all histories.
+        """
+        return joined_net(cls, nets)
 
 
 class RowsDataset(Dataset):

@@ -84,3 +84,23 @@ def _is_there(device):
             and (device.index or 0) < torch.cuda.device_count()
         )
     return False
+
+
+def step_work(module, plans):
+    """Count the multiply-adds of one training step of a whole bank.
+
+    Parameters
+    ----------
+    module : BankModule
+        Its weights.
+    plans : sequence of NetworkPlan
+        Rows of a batch.
+
+    Returns
+    -------
+    work : float
+        Rows of a RowsBank are left out: a batch touches few of them.
+    """
+    # All networks together: each meets the rows of its own batch.
+    n_rows = max(-(-len(p.train_rows) // p.n_batches) for p in plans)
+    return 3.0 * n_rows * module.architecture.work

@@ -1,6 +1,9 @@
 """The one training primitive."""
 
+import torch
+
 from ._bank_net import RowsDataset
+from ._best_epochs import network_tensors
 from ._joint_net import JointNet
 from ._module import Blueprint
 from ._threads import threads_for
@@ -17,6 +20,8 @@ def fit_bank(
     callbacks=None,
     on_epoch=None,
     verbose=0,
+    start=None,
+    moments=None,
 ):
     """Train the networks of some plans together.
 
@@ -41,6 +46,11 @@ def fit_bank(
         Called with the net after each epoch; training ends when it returns true.
     verbose : int, default=0
         Whether to print a line an epoch.
+    start : BankNet, optional
+        Net whose networks train on, one a plan, by its encoders; by default new ones
+        are drawn. It stays as it is.
+    moments : dict, optional
+        State of an optimizer of the same networks, from ``BankAdamW.state_dict``.
 
     Returns
     -------
@@ -49,8 +59,14 @@ def fit_bank(
     training : BankTraining
         The record: best epochs, divergence, weights, held-out predictions.
     """
-    blueprint = Blueprint.from_plans(plans, data, dtype)
-    training = BankTraining(blueprint, plans, data, device)
+    if start is None:
+        blueprint, weights = Blueprint.from_plans(plans, data, dtype), None
+    else:
+        blueprint = start.blueprint.with_settings(plans, dtype)
+        weights = _learned(start)
+    training = BankTraining(blueprint, plans, data, device, weights)
+    if moments is not None:
+        training.optimizer.load_state_dict(moments)
     net = JointNet(
         blueprint,
         training,
@@ -68,6 +84,20 @@ def fit_bank(
         net.settle()
     net._training = net._on_epoch = None
     return net, training
+
+
+def _learned(net):
+    """Pick the parameters, and the buffers that training has changed.
+
+    The other buffers are hyperparameters, which may have new values by now.
+    """
+    parameters = dict(net.module_.named_parameters())
+    built = network_tensors(net.blueprint.build())
+    return {
+        name: tensor
+        for name, tensor in network_tensors(net.module_).items()
+        if name in parameters or not torch.equal(tensor.to(built[name]), built[name])
+    }
 
 
 def _labels(data):

@@ -12,9 +12,10 @@ from skorch.callbacks import (
 )
 
 from ._bank_net import BankNet, RowsDataset
+from ._resumable import ResumableNet
 
 
-class JointNet(BankNet):
+class JointNet(ResumableNet, BankNet):
     """Train a bank of networks as one skorch net.
 
     What callbacks see: plain floats an epoch (``train_loss``, ``valid_loss`` and their
@@ -181,7 +182,12 @@ class JointNet(BankNet):
         datasets = {"dataset_train": train, "dataset_valid": valid}
         iterator = self.get_iterator(train, training=True)
         self._notifies_batches = any(_sees_batches(c) for _, c in self.callbacks_)
-        for _ in range(self.max_epochs if epochs is None else epochs):
+        # A training that was resumed has some epochs behind it, or has ended.
+        for _ in range(
+            self._training.epoch, self.max_epochs if epochs is None else epochs
+        ):
+            if not len(self._training.live):
+                break
             self.notify("on_epoch_begin", **datasets)
             self.run_single_epoch(iterator, True, "train", self.train_step)
             self.run_single_epoch(valid, False, "valid", self.validation_step)
@@ -218,7 +224,9 @@ class JointNet(BankNet):
         """
         if not self.initialized_:
             self.initialize()
+        self._begins = True
         self.notify("on_train_begin", X=X.table, y=X.y)
+        self._begins = False
         try:
             self.fit_loop(X)
         except KeyboardInterrupt:

@@ -85,7 +85,7 @@ class Blueprint:
         return cls(
             Strategy.stack([c.architecture for c in choices]),
             Strategy.stack([c.weighting for c in choices]),
-            _stacked_losses([c.losses for c in choices]),
+            stacked_losses([c.losses for c in choices]),
             encoders,
             index,
             plans[0].targets,
@@ -94,6 +94,38 @@ class Blueprint:
             dtype,
             data.input_shape,
         )
+
+    def with_settings(self, plans, dtype):
+        """Keep the networks, encoders and targets, and take over new settings.
+
+        Parameters
+        ----------
+        plans : sequence of NetworkPlan
+            One a network.
+        dtype : {"float32", "float64"}
+            Of the parameters.
+
+        Returns
+        -------
+        blueprint : Blueprint
+            Of networks of the same shapes.
+
+        Raises
+        ------
+        ValueError
+            If a strategy changed in more than hyperparameters that fuse.
+        """
+        choices = [plan.hyperparameters for plan in plans]
+        new = {
+            name: _fused(name, getattr(self, name), [getattr(c, name) for c in choices])
+            for name in ("architecture", "weighting")
+        }
+        for old, *chosen in zip(
+            self.losses, *[choice.losses for choice in choices], strict=True
+        ):
+            _fused("loss", old, chosen)
+        new["losses"] = stacked_losses([choice.losses for choice in choices])
+        return replace(self, dtype=dtype, **new)
 
     def take(self, index):
         """Keep some networks.
@@ -134,8 +166,32 @@ class Blueprint:
         return BankModule(self, streams)
 
 
-def _stacked_losses(losses):
-    """Join the losses of the networks, column by column."""
+def _fused(name, bank, choices):
+    """Join new choices, after a look at whether they go on from the old ones."""
+    old = bank.of_network(0)
+    try:
+        Strategy.stack([old, choices[0]])
+    except ValueError as error:
+        raise ValueError(
+            f"warm_start goes on from networks with {name}={old!r}, and {name} is "
+            f"{choices[0]!r} now. Set it back, or fit with warm_start=False."
+        ) from error
+    return Strategy.stack(choices)
+
+
+def stacked_losses(losses):
+    """Join the losses of the networks, column by column.
+
+    Parameters
+    ----------
+    losses : list of (sequence of Loss), length n_networks
+        Of the columns.
+
+    Returns
+    -------
+    losses : list of Loss, length n_columns
+        Of the bank.
+    """
     stacked = {}
     joined = []
     for column in zip(*losses, strict=True):

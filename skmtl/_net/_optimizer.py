@@ -1,8 +1,12 @@
 """AdamW with a learning rate, a decay and a step count for each network."""
 
+import math
+
 import numpy as np
 import torch
 from torch.optim.adamw import adamw
+
+from .._bank import RowsBank
 
 
 class BankAdamW(torch.optim.Optimizer):
@@ -65,6 +69,69 @@ class BankAdamW(torch.optim.Optimizer):
                     else tensor
                     for name, tensor in state.items()
                 }
+
+    def state_dict(self):
+        """Give step counts, moments and the schedulers' settings.
+
+        Returns
+        -------
+        state : dict
+            Copies on the CPU. Rates and decays are not in it: they are settings.
+        """
+        return {
+            "n_steps": self.n_steps.tolist(),
+            "groups": [
+                {name: group[name] for name in group if name not in ("params", "rows")}
+                for group in self.param_groups
+            ],
+            "moments": [
+                {name: t.cpu().clone() for name, t in self.state.get(p, {}).items()}
+                for group in self.param_groups
+                for p in group["params"]
+            ],
+        }
+
+    def moments(self, index):
+        """Give the state of some networks, without torch objects.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Positions of the networks.
+
+        Returns
+        -------
+        state : dict
+            Arrays and plain Python, for :meth:`load_state_dict`.
+        """
+        state = self.state_dict()
+        return {
+            "n_steps": [state["n_steps"][k] for k in index],
+            "groups": state["groups"],
+            "moments": [
+                {name: t.numpy()[list(index)] for name, t in moments.items()}
+                for moments in state["moments"]
+            ],
+        }
+
+    def load_state_dict(self, state_dict):
+        """Go on where another optimizer of the same parameters was.
+
+        Parameters
+        ----------
+        state_dict : dict
+            From :meth:`state_dict`; moments may be arrays.
+        """
+        self.n_steps = np.array(state_dict["n_steps"], int)
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        pairs = zip(self.param_groups, state_dict["groups"], strict=True)
+        for group, settings in pairs:
+            group.update(settings)
+        for p, moments in zip(parameters, state_dict["moments"], strict=True):
+            self.state[p] = {
+                name: torch.as_tensor(moment).to(p.device, p.dtype, copy=True)
+                for name, moment in moments.items()
+            }
 
     @torch.no_grad()
     def step(self, closure=None, *, active=None):
@@ -214,6 +281,61 @@ class BankAdamW(torch.optim.Optimizer):
         size = rate / ((average / (1 - beta2**step)).sqrt_() + self.eps)
         moved = torch.addcmul(leaf, leaf.grad, size.unsqueeze(-1), value=-1)
         p.view(-1, p.shape[-1]).index_copy_(0, ids, moved)
+
+
+def bank_optimizer(module, plans):
+    """Make the optimizer of a bank, with the groups that its parameters fall into.
+
+    Parameters
+    ----------
+    module : BankModule
+        Weights of the architecture decay; rows of a RowsBank are updated lazily.
+    plans : sequence of NetworkPlan
+        One a network; name rates and decays.
+
+    Returns
+    -------
+    optimizer : BankAdamW
+        Of all parameters.
+    """
+    decayed, free, lazy = [], [], []
+    rows = [part for part in module.modules() if isinstance(part, RowsBank)]
+    for bank in rows:
+        bank.lazy = True
+        lazy.append({"params": [bank.weight], "decay": False, "rows": bank})
+    in_rows = {id(bank.weight) for bank in rows}
+    for name, parameter in module.architecture.named_parameters():
+        if id(parameter) not in in_rows:
+            (decayed if name.endswith("weight") else free).append(parameter)
+    free += list(module.weighting.parameters())
+    groups = [{"params": decayed}, {"params": free, "decay": False}, *lazy]
+    choices = [plan.hyperparameters for plan in plans]
+    return BankAdamW(
+        [group for group in groups if group["params"]],
+        torch.tensor([c.lr for c in choices], dtype=torch.float64),
+        torch.tensor([c.weight_decay for c in choices], dtype=torch.float64),
+    )
+
+
+def clip_limits(plans, like):
+    """Read the largest gradient norm of each network.
+
+    Parameters
+    ----------
+    plans : sequence of NetworkPlan
+        One a network.
+    like : Tensor
+        Its device and dtype are those of the limits.
+
+    Returns
+    -------
+    limits : Tensor of shape (n_networks,) or None
+        Infinite for networks that are not clipped; None when none is.
+    """
+    limits = [plan.hyperparameters.clip_norm for plan in plans]
+    if all(limit is None for limit in limits):
+        return None
+    return like.new_tensor([math.inf if n is None else n for n in limits])
 
 
 def clip_by_network(parameters, limits):

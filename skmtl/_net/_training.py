@@ -1,6 +1,7 @@
 """The course of one training: live networks, best epochs, stopping, divergence."""
 
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -8,11 +9,14 @@ import torch
 from .._bank import RowsBank, take_networks
 from .._streams import Streams
 from ._batches import Batch, JointBatches, padded_rows
+from ._best_epochs import BestEpochs, network_tensors
 from ._column_losses import initial_bias
-from ._devices import resolve_device
+from ._devices import resolve_device, step_work
+from ._fingerprint import fingerprint
 from ._objective import Objective
-from ._optimizer import BankAdamW, clip_by_network
+from ._optimizer import bank_optimizer, clip_by_network, clip_limits
 from ._table import Table
+from ._training_state import load_tensors
 
 # Networks that have stopped leave the bank once they are this share of it.
 _COMPACT_SHARE = 0.25
@@ -35,6 +39,9 @@ class BankTraining:
         What they train on.
     device : str
         Where they train; "auto" goes by the work of a step.
+    start : dict of str to Tensor, optional
+        Weights to start from instead of drawn ones. With held-out rows they count as
+        epoch 0, so that no network ends worse there than it began.
 
     Attributes
     ----------
@@ -43,23 +50,34 @@ class BankTraining:
         those that stopped their best.
     optimizer : BankAdamW
         Of the networks in training.
-    best_epoch : ndarray of shape (n_networks,), int
-        Counted from 1; 0 before the first.
+    best : BestEpochs
+        Of the networks that hold out rows.
+    work : float
+        Multiply-adds of one training step of the whole bank.
+    in_epoch : bool
+        Whether an epoch is under way.
     diverged : dict
         From network to (epoch, task) where its loss was first not finite.
     weight_history : list of ndarray of shape (n_networks, n_tasks)
         Mean weights of the weighting, by epoch.
     """
 
-    def __init__(self, blueprint, plans, data, device):
+    def __init__(self, blueprint, plans, data, device, start=None):
         self.plans = list(plans)
         self.data = data
+        self.start = start
         self.epoch = 0
+        self.in_epoch = False
         n_networks = len(self.plans)
         self.live = np.arange(n_networks)
         self.streams = Streams([plan.key for plan in self.plans])
-        self.module = blueprint.build(self.streams)
-        self._start_at_constant_prediction()
+        self.module = blueprint.build(self.streams if start is None else None)
+        self.module.use_streams(self.streams)
+        if start is None:
+            self._start_at_constant_prediction()
+        else:
+            load_tensors(self.module, start)
+        self.work = step_work(self.module, self.plans)
         self.device = device = resolve_device(device, self.work)
         self.streams.device = device
         self.module.to(device)
@@ -68,22 +86,35 @@ class BankTraining:
         self.table = Table(data, self.plans, self.module.encoder, device, dtype)
         self.batches = JointBatches(self.table, self.plans, self.streams)
         self.objective = Objective(self.module, self.plans, data)
-        self.optimizer = self._make_optimizer()
-        self._limits = self._make_limits()
-        self.module.weighting.reset()
-
+        self.optimizer = bank_optimizer(self.module, self.plans)
+        self._limits = clip_limits(self.plans, self.table.weights)
+        if start is None:
+            self.module.weighting.reset()
         self._held = np.array([plan.valid_rows is not None for plan in self.plans])
         self.validates = bool(self._held.any())
-        self.best_epoch = np.zeros(n_networks, int)
-        self.best_loss = np.full(n_networks, np.inf)
+        self.best = BestEpochs(n_networks)
         self.diverged = {}
         self.weight_history = []
         self._stopped = np.zeros(n_networks, bool)
-        self._best = {}
-        self._stored = np.zeros(n_networks, bool)
-        self.valid_predictions = [None] * n_networks
         if self.validates:
             self._prepare_validation()
+            if start is not None:
+                self.validate()
+
+    @property
+    def best_epoch(self):
+        """Best epoch of each network, ndarray of int; 0 before the first."""
+        return self.best.epoch
+
+    @property
+    def best_loss(self):
+        """Validation loss of each network at its best epoch, ndarray."""
+        return self.best.loss
+
+    @cached_property
+    def fingerprint(self):
+        """What the course of the training depends on, dict of str to str."""
+        return fingerprint(self)
 
     def _start_at_constant_prediction(self):
         bias = [
@@ -95,39 +126,6 @@ class BankTraining:
             for plan in self.plans
         ]
         self.module.architecture.set_output_bias(torch.as_tensor(np.array(bias)))
-
-    def _make_optimizer(self):
-        decayed, free, lazy = [], [], []
-        rows = [m for m in self.module.modules() if isinstance(m, RowsBank)]
-        for bank in rows:
-            bank.lazy = True
-            lazy.append({"params": [bank.weight], "decay": False, "rows": bank})
-        in_rows = {id(bank.weight) for bank in rows}
-        for name, parameter in self.module.architecture.named_parameters():
-            if id(parameter) not in in_rows:
-                (decayed if name.endswith("weight") else free).append(parameter)
-        free += list(self.module.weighting.parameters())
-        groups = [{"params": decayed}, {"params": free, "decay": False}, *lazy]
-        choices = [plan.hyperparameters for plan in self.plans]
-        return BankAdamW(
-            [group for group in groups if group["params"]],
-            torch.tensor([c.lr for c in choices], dtype=torch.float64),
-            torch.tensor([c.weight_decay for c in choices], dtype=torch.float64),
-        )
-
-    def _make_limits(self):
-        limits = [p.hyperparameters.clip_norm for p in self.plans]
-        if all(limit is None for limit in limits):
-            return None
-        limits = [math.inf if limit is None else limit for limit in limits]
-        return torch.tensor(limits, device=self.device, dtype=self.table.dtype)
-
-    @property
-    def work(self):
-        """Multiply-adds of one training step of the whole bank, float."""
-        # All networks together: each meets the rows of its own batch.
-        rows = max(-(-len(p.train_rows) // p.n_batches) for p in self.plans)
-        return 3.0 * rows * self.module.architecture.work
 
     @property
     def counted(self):
@@ -146,6 +144,7 @@ class BankTraining:
             ]
         )
         self.epoch += 1
+        self.in_epoch = True
         self._loss_sum = 0.0
         self._weight_sum = 0.0
         self._live_module.train()
@@ -233,6 +232,7 @@ class BankTraining:
 
     def end_epoch(self):
         """Let networks that are done stop, and stopped ones leave the bank."""
+        self.in_epoch = False
         if self._live_module is not self.module:
             self._write_back(self._live_module, self.live)
         done = np.array([self._is_done(k) for k in self.live])
@@ -241,7 +241,8 @@ class BankTraining:
         if done.all():
             self.live = self.live[:0]
             return
-        self._store(np.flatnonzero(news & ~self._held[self.live]))
+        unheld = np.flatnonzero(news & ~self._held[self.live])
+        self.best.store(self._live_module, unheld, self.live[unheld])
         if done.mean() >= _COMPACT_SHARE:
             self._compact(np.flatnonzero(~done))
 
@@ -288,8 +289,8 @@ class BankTraining:
     def _write_back(self, module, live):
         """Copy the current weights of networks in training into the whole bank."""
         rows = torch.from_numpy(live).to(self.device)
-        whole = self.module.state_dict()
-        for name, tensor in module.state_dict().items():
+        whole = network_tensors(self.module)
+        for name, tensor in network_tensors(module).items():
             whole[name].index_copy_(0, rows, tensor)
 
     # -- validation --------------------------------------------------------------
@@ -361,28 +362,13 @@ class BankTraining:
     def _keep_best(self, total, outputs):
         # Stopped networks may still be in the bank; nothing of them counts any more.
         counts = self.counted & self._held[self.live]
-        better = np.flatnonzero((total < self.best_loss[self.live]) & counts)
+        better = np.flatnonzero((total < self.best.loss[self.live]) & counts)
         improved = self.live[better]
-        self.best_loss[improved] = total[better]
-        self.best_epoch[improved] = self.epoch
-        self._store(better)
+        self.best.loss[improved] = total[better]
+        self.best.epoch[improved] = self.epoch
+        self.best.store(self._live_module, better, improved)
         for i in better:
-            self.valid_predictions[self.live[i]] = outputs[i]
-
-    @torch.no_grad()
-    def _store(self, positions):
-        """Remember the weights of some of the networks in training."""
-        if not len(positions):
-            return
-        source = torch.from_numpy(positions).to(self.device)
-        target = torch.from_numpy(self.live[positions]).to(self.device)
-        self._stored[self.live[positions]] = True
-        # Buffers as well: batch statistics belong to the weights they were taken with.
-        for name, tensor in self._live_module.state_dict().items():
-            if name not in self._best:
-                shape = (len(self.plans), *tensor.shape[1:])
-                self._best[name] = tensor.new_zeros(shape)
-            self._best[name].index_copy_(0, target, tensor.index_select(0, source))
+            self.best.predictions[self.live[i]] = outputs[i]
 
     def held_out_predictions(self):
         """Predict every row by the networks that held it out, at their best epochs.
@@ -392,20 +378,14 @@ class BankTraining:
         predictions : Tensor of shape (n_rows, n_predictions)
             Means over networks; NaN for rows that none held out.
         """
-        n_rows, width = len(self.data.X), sum(self.module.losses.widths)
-        kwargs = {"device": self.device, "dtype": self.table.dtype}
-        total, count = (
-            torch.zeros(n_rows, width, **kwargs),
-            torch.zeros(n_rows, 1, **kwargs),
+        rows = {
+            k: plan.valid_rows
+            for k, plan in enumerate(self.plans)
+            if k not in self.diverged
+        }
+        return self.best.held_out(
+            self.module.losses, rows, len(self.data.X), self.table.weights
         )
-        for k, outputs in enumerate(self.valid_predictions):
-            if outputs is None or k in self.diverged:
-                continue
-            rows = torch.from_numpy(self.plans[k].valid_rows).to(self.device)
-            outputs = self.module.losses.predict(outputs[None, : len(rows)])
-            total.index_add_(0, rows, outputs)
-            count.index_add_(0, rows, torch.ones_like(count[: len(rows)]))
-        return torch.where(count > 0, total / count.clamp(min=1), torch.nan)
 
     def finish(self):
         """Put the best weights in place.
@@ -418,11 +398,7 @@ class BankTraining:
         kept = [k for k in range(len(self.plans)) if k not in self.diverged]
         if self._live_module is not self.module and len(self.live):
             self._write_back(self._live_module, self.live)
-        if self._best:
-            stored = torch.from_numpy(np.flatnonzero(self._stored)).to(self.device)
-            with torch.no_grad():
-                for name, tensor in self.module.state_dict().items():
-                    tensor[stored] = self._best[name][stored]
+        self.best.put_back(self.module)
         self.module.use_streams(None)
         for part in self.module.modules():
             if isinstance(part, RowsBank):

@@ -23,6 +23,12 @@ from ._labels import (
     missing_cells,
     number_labels,
 )
+from ._more_data import (
+    check_more_data,
+    encode_known,
+    given_classes,
+    given_classes_by_name,
+)
 from ._transforms import target_transforms
 from ._weights import check_sample_weight, check_task_weights
 
@@ -33,6 +39,7 @@ __all__ = [
     "balanced_folds",
     "check_class_weight",
     "check_ids",
+    "check_more_data",
     "check_rows",
     "check_sample_weight",
     "check_task_data",
@@ -40,8 +47,11 @@ __all__ = [
     "class_labels",
     "distinct_ids",
     "encode_columns",
+    "encode_known",
     "fill_task_column",
     "frame_library",
+    "given_classes",
+    "given_classes_by_name",
     "grouped_folds",
     "kinds_of_rows",
     "label_columns",

@@ -182,7 +182,7 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
     labels, classes = encode_columns(names, columns, kinds)
     weight = check_sample_weight(sample_weight, len(table), len(names), names)
     weight = np.where(np.isnan(labels), 0.0, weight)
-    _check_every_task_labelled(names, weight, ids)
+    check_every_task_labelled(names, weight, ids)
     rows = np.flatnonzero(weight.any(axis=1))
     if len(rows) < 2:
         raise ValueError(
@@ -509,7 +509,23 @@ def encode_columns(names, columns, kinds):
     return np.stack(labels, axis=1), classes
 
 
-def _check_every_task_labelled(names, weight, ids):
+def check_every_task_labelled(names, weight, ids):
+    """Refuse tasks without labels.
+
+    Parameters
+    ----------
+    names : list, length n_columns
+        Label columns.
+    weight : ndarray of shape (n_rows, n_columns)
+        0 where a label is missing.
+    ids : ndarray of shape (n_rows,) or None
+        Row tasks.
+
+    Raises
+    ------
+    ValueError
+        If a column, or all rows of a row task, have no label.
+    """
     empty = np.flatnonzero(~weight.any(axis=0))
     if len(empty):
         raise ValueError(

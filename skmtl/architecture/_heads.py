@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .._bank import LinearBank, RowsBank
+from .._bank import LinearBank, RowsBank, join_networks, join_tensors
 
 
 class ColumnHead(nn.Module):
@@ -130,3 +130,22 @@ class RowHead(nn.Module):
         cost = rows.square().sum(-1) * padded.index_select(0, ids)
         total = cost.new_zeros(n_networks).index_add(0, network, cost)
         return self.shrinkage * total
+
+    def join_networks(self, parts):
+        """Copy the heads of several banks into this one.
+
+        Parameters
+        ----------
+        parts : sequence of RowHead
+            Perhaps with fewer features.
+        """
+        join_networks([part.shared for part in parts], self.shared)
+        join_tensors([part.deviation.widths for part in parts], self.deviation.widths)
+        join_tensors([part.shrinkage for part in parts], self.shrinkage)
+        # The shift of a task stands behind its last feature, padding included.
+        whole, *tables = (
+            head.deviation.weight.unflatten(-1, (-1, head.shared.weight.shape[-1]))
+            for head in (self, *parts)
+        )
+        join_tensors([table[..., :-1, :] for table in tables], whole[..., :-1, :])
+        join_tensors([table[..., -1, :] for table in tables], whole[..., -1, :])
