@@ -595,7 +595,8 @@ class BaseTaskNet(TrainsOn, CallbackSupportMixin, BaseEstimator):
             member.net_ = net.take([k])
             member.n_iter_ = self.n_iter_[[k]]
             member.loss_weights_ = self.loss_weights_[:, [k]]
-            member._members = self._members.alone(k)
+            if self._members is not None:
+                member._members = self._members.alone(k)
             member._moments = None
             member._held_out = member._noise = member._calibration = None
             members.append(member)
