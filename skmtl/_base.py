@@ -112,7 +112,8 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The table. Missing values are allowed.
+            The table. Missing values are allowed. In a DataFrame, of pandas or polars,
+            columns of strings and of category dtype are categories.
         y : array-like of shape (n_samples,) or (n_samples, n_tasks)
             Labels, one column a task. NaN, None, NaT and pandas' NA mean that a label
             is missing.
@@ -173,8 +174,9 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
             folds = validation_folds(self.cv, data, random_state)
         encoding = self._strategy("encoding")
         row_weight = data.weight.max(axis=1)
+        categories = [data.categories] if data.categories else []
         encoders = [
-            encoding.fit(data.X[train], row_weight[train])
+            encoding.fit(data.X[train], row_weight[train], *categories)
             for train, _ in folds[: self.n_estimators]
         ]
         seed = int(random_state.randint(np.iinfo(np.int32).max))
@@ -247,6 +249,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         return {
             "n_tasks_": len(data.task_names),
             "task_names_": np.array(data.task_names),
+            "_reader": data.reader,
             "_task_codes": {n: i for i, n in enumerate(data.task_names)}
             if data.row_tasks
             else None,
@@ -300,7 +303,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         return {
             name: value
             for name, value in vars(self).items()
-            if name.endswith("_") or name in ("_task_codes", "_held_out")
+            if name.endswith("_") or name in ("_task_codes", "_held_out", "_reader")
         }
 
     # -- predict -----------------------------------------------------------------
@@ -311,7 +314,7 @@ class BaseTaskNet(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The table.
+            The table. Categories that fit did not see count as no category.
         task : array-like of shape (n_samples,), optional
             The task of each row, when fit was given ``task``.
 

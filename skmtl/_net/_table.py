@@ -48,6 +48,8 @@ class Table:
             self.task = padded(data.task, torch.long, len(data.task_names))
         self.raw = torch.as_tensor(data.X).to(encoder.table.dtype).to(device)
         self.raw = torch.cat([self.raw, self.raw.new_zeros(1, self.raw.shape[1])])
+        # Padding is of no category, so that no embedding is moved by it.
+        self.raw[-1, data.category_columns] = -1
         self._encode_all()
 
     def _encode_all(self):

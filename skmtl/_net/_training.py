@@ -95,14 +95,22 @@ class BankTraining:
 
     def _make_optimizer(self):
         decayed, free, lazy = [], [], []
+        # Gradients at the parameters are compared in full, without rows left out.
+        dense = set()
+        if self.module.weighting.gradients == "parameters":
+            dense = set(self.module.embedding.modules())
         rows = [m for m in self.module.modules() if isinstance(m, RowsBank)]
         for bank in rows:
-            bank.lazy = True
-            lazy.append({"params": [bank.weight], "decay": False, "rows": bank})
+            if bank in dense:
+                free.append(bank.weight)
+            else:
+                bank.lazy = True
+                lazy.append({"params": [bank.weight], "decay": False, "rows": bank})
         in_rows = {id(bank.weight) for bank in rows}
-        for name, parameter in self.module.architecture.named_parameters():
-            if id(parameter) not in in_rows:
-                (decayed if name.endswith("weight") else free).append(parameter)
+        for part in (self.module.embedding, self.module.architecture):
+            for name, parameter in part.named_parameters():
+                if id(parameter) not in in_rows:
+                    (decayed if name.endswith("weight") else free).append(parameter)
         free += list(self.module.weighting.parameters())
         groups = [{"params": decayed}, {"params": free, "decay": False}, *lazy]
         choices = [plan.hyperparameters for plan in self.plans]
@@ -268,7 +276,7 @@ class BankTraining:
         self.optimizer.take(
             {p: new_parameters[name] for name, p in old.named_parameters()}, kept
         )
-        lazy = [m for m in new.modules() if isinstance(m, RowsBank)]
+        lazy = [m for m in new.modules() if isinstance(m, RowsBank) and m.lazy]
         for group, bank in zip(
             [g for g in self.optimizer.param_groups if g["rows"] is not None],
             lazy,

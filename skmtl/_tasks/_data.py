@@ -2,13 +2,14 @@
 
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from ._encoder import TaskEncoder
 from ._labels import as_array, class_labels, label_columns, missing_cells, number_labels
+from ._reader import TableReader
 from ._weights import check_sample_weight
 
 _NUMBERS = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
@@ -38,6 +39,8 @@ class TaskData:
         Where the rows stood in the X given.
     n_samples : int
         Number of rows given.
+    reader : TableReader, optional
+        Knows which columns of X are codes of categories; by default none is.
     """
 
     X: np.ndarray
@@ -49,6 +52,17 @@ class TaskData:
     encoder: TaskEncoder
     rows: np.ndarray
     n_samples: int
+    reader: TableReader = field(default_factory=TableReader)
+
+    @property
+    def categories(self):
+        """Categories of each column of X, list of (int or None); empty for none."""
+        return self.reader.n_categories
+
+    @property
+    def category_columns(self):
+        """Columns of X that hold codes, list of int."""
+        return [j for j, n in enumerate(self.categories) if n is not None]
 
     @property
     def row_tasks(self):
@@ -109,7 +123,10 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
             f"{type(estimator).__name__} requires y to be passed, but the target y is "
             "None"
         )
-    table, ids = check_rows(estimator, X, task, reset=True, min_samples=2)
+    reader = TableReader()
+    table, ids = check_rows(
+        estimator, X, task, reset=True, min_samples=2, reader=reader
+    )
     names, columns, ndim = label_columns(y)
     check_consistent_length(table, columns[0])
     y, classes = _encode_columns(names, columns, kind)
@@ -139,10 +156,11 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
         encoder,
         rows,
         len(table),
+        reader,
     )
 
 
-def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
+def check_rows(estimator, X, task=None, *, reset=False, min_samples=1, reader=None):
     """Check a table and take the task ids out of it.
 
     Parameters
@@ -157,11 +175,13 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
         Whether to remember names and number of features, or compare with them.
     min_samples : int, default=1
         Fewer rows are an error.
+    reader : TableReader, optional
+        Learns the columns when `reset`; by default the estimator's own reads them.
 
     Returns
     -------
     table : ndarray of shape (n_samples, n_features), float64
-        Without the task column.
+        Without the task column; categories are codes.
     ids : ndarray of shape (n_samples,) or None
         Task ids; None when there are none.
 
@@ -171,8 +191,10 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
         If the table is malformed, ids are missing, or given twice.
     """
     column = estimator.task_column
+    if reader is None:
+        reader = getattr(estimator, "_reader", None) or TableReader()
     if column is None:
-        table = _check_table(estimator, X, reset, min_samples)
+        table = _check_table(estimator, X, reader, reset, min_samples)
         ids = None if task is None else as_array(task)
     else:
         if task is not None:
@@ -181,9 +203,11 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
                 "task. Keep one of them."
             )
         X, ids = _split_task_column(estimator, X, column, reset)
-        with _naming_text_columns(X):
+        if reset:
+            reader.fit(X)
+        with _naming_the_cure(X):
             table = check_array(
-                X,
+                reader.read(X) if reader.reads(X) else X,
                 ensure_min_samples=min_samples,
                 estimator=estimator,
                 input_name="X",
@@ -203,34 +227,30 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
     return table, ids
 
 
-def _check_table(estimator, X, reset, min_samples):
-    with _naming_text_columns(X):
-        return validate_data(
-            estimator, X, reset=reset, ensure_min_samples=min_samples, **_NUMBERS
-        )
+def _check_table(estimator, X, reader, reset, min_samples):
+    if reset:
+        reader.fit(X)
+    checks = {"ensure_min_samples": min_samples, **_NUMBERS}
+    if reader.reads(X):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        X = reader.read(X)
+        return check_array(X, estimator=estimator, input_name="X", **checks)
+    with _naming_the_cure(X):
+        return validate_data(estimator, X, reset=reset, **checks)
 
 
 @contextmanager
-def _naming_text_columns(X):
-    """Add the column and the cure to scikit-learn's complaint about text."""
+def _naming_the_cure(X):
+    """Add the cure to scikit-learn's complaint about text in an array."""
     try:
         yield
     except ValueError as error:
-        if "could not convert string" not in str(error) or not hasattr(X, "columns"):
+        if "could not convert string" not in str(error) or hasattr(X, "columns"):
             raise
-        text = [name for name in X.columns if not _holds_numbers(X[name])]
         raise ValueError(
-            f"{error}. Column {text[0]!r} of X holds text; encode it first, for "
-            "example by OneHotEncoder(sparse_output=False) in a ColumnTransformer."
+            f"{error}. An array X is read as numbers. Bring a DataFrame, whose columns "
+            "of strings are read as categories."
         ) from error
-
-
-def _holds_numbers(column):
-    try:
-        column.to_numpy().astype(np.float64)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _split_task_column(estimator, X, column, reset):
