@@ -87,7 +87,7 @@ class EmbeddingBank(nn.Module):
         return np.array(taken, int), np.array(kept, int)
 
     def take_networks(self, index):
-        """Keep the widths of the networks taken; banks and buffers follow by themselves.
+        """Keep the widths and places of the networks taken.
 
         Parameters
         ----------
@@ -237,7 +237,7 @@ def _make_waves(encoders, index, streams, dtype):
     chosen = [e.waves for e, n in zip(encoders, columns, strict=True) if n]
     if not chosen:
         return None
-    if len({waves[:2] for waves in chosen}) > 1:
+    if len({(waves.n_frequencies, waves.n_units) for waves in chosen}) > 1:
         raise ValueError(
             "Networks of one bank must agree in Periodic(n_frequencies=..., "
             f"n_units=...); got {chosen[0]} and others. Train them in banks of their "

@@ -1,14 +1,14 @@
 """Encoders of tables: inputs that each read one raw column."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 
-class Waves(NamedTuple):
+@dataclass(frozen=True)
+class Waves:
     """The sizes of periodic embeddings.
 
     Parameters
@@ -225,9 +225,9 @@ def embedding_dim(n_categories):
     Returns
     -------
     dim : int
-        The fourth root of their number, rounded up, and at least 2.
+        16, or the number of categories when that is less.
     """
-    return max(2, int(np.ceil(n_categories**0.25)))
+    return max(1, min(16, int(n_categories)))
 
 
 class EncoderBank(nn.Module):

@@ -11,7 +11,7 @@ import numpy as np
 from skmtl import MultiTaskNetClassifier, MultiTaskNetRegressor
 from skmtl._strategy import Strategy
 from skmtl.architecture import HardSharing
-from skmtl.encoding import Auto, PiecewiseLinear, Standard
+from skmtl.encoding import Auto, Periodic, PiecewiseLinear, Standard
 from skmtl.loss import CrossEntropy, SquaredError
 from skmtl.weighting import Equal, PCGrad, Uncertainty
 
@@ -107,6 +107,8 @@ STRATEGIES = {
         Row(PiecewiseLinear(n_bins=4), ignores_units=True),
         Row(PiecewiseLinear(n_bins=4, linear=False), ignores_units=True),
         Row(Auto(), ignores_units=True),
+        Row(Periodic(n_frequencies=3, n_units=2, sigma=0.3), ignores_units=True),
+        Row(Periodic(n_frequencies=2, linear=False), ignores_units=True),
     ],
     "loss": [
         Row(SquaredError(), kinds=("regressor",)),

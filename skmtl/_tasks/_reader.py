@@ -110,7 +110,7 @@ def _is_plain(X):
 
 
 def _columns(X):
-    """List the name, the values and whether it is declared a category of each column."""
+    """List each column: its name, values and whether its dtype says category."""
     if hasattr(X, "iloc"):
         series = [X.iloc[:, j] for j in range(X.shape[1])]
     elif hasattr(X, "columns"):
