@@ -48,7 +48,7 @@ class EncodedColumns:
         the raw value is `shift` and 0 elsewhere; `CODE` is a line that counts the
         categories of a column from 1, `high` of them, and is replaced by a learned
         embedding; `WAVE` is a line that is replaced by a periodic embedding.
-    waves : Waves, optional
+    waves : Waves or tuple, default=()
         Sizes of the periodic embeddings; empty where no input is a `WAVE`.
     """
 

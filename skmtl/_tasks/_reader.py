@@ -20,18 +20,23 @@ class TableReader:
 
     Attributes
     ----------
-    categories : list of (list or None), length n_features
-        Sorted categories of each column; None for numbers. Empty when all columns are
-        numbers.
+    codes : list of (dict or None), length n_features
+        From each category of a column, in sorted order, to its position; None for
+        numbers. Empty when all columns are numbers.
     """
 
     def __init__(self):
-        self.categories = []
+        self.codes = []
+
+    @property
+    def categories(self):
+        """Sorted categories of each column, list of (list or None)."""
+        return [None if code is None else list(code) for code in self.codes]
 
     @property
     def n_categories(self):
         """Number of categories of each column, list of (int or None)."""
-        return [None if c is None else len(c) for c in self.categories]
+        return [None if code is None else len(code) for code in self.codes]
 
     def reads(self, X):
         """Tell whether a table needs reading before it is an array of numbers.
@@ -47,10 +52,10 @@ class TableReader:
             False for tables that scikit-learn turns into numbers as they are.
         """
         if hasattr(X, "columns"):
-            return bool(self.categories) or not _is_plain(X)
+            return bool(self.codes) or not _is_plain(X)
         if getattr(X, "dtype", None) is not None and np.dtype(X.dtype).kind in "mM":
             _refuse_dates("The array X", np.asarray(X))
-        return bool(self.categories) and np.ndim(X) == 2
+        return bool(self.codes) and np.ndim(X) == 2
 
     def fit(self, X):
         """Find out what the columns are.
@@ -65,10 +70,11 @@ class TableReader:
         self : TableReader
             The reader.
         """
-        self.categories = []
+        self.codes = []
         if hasattr(X, "columns") and not _is_plain(X):
             found = [_categories(*column) for column in _columns(X)]
-            self.categories = [] if all(c is None for c in found) else found
+            if any(categories is not None for categories in found):
+                self.codes = [None if c is None else _numbered(c) for c in found]
         return self
 
     def read(self, X):
@@ -93,7 +99,7 @@ class TableReader:
             If a cell is neither a number nor can be a category.
         """
         columns = _columns(X)
-        known = self.categories or [None] * len(columns)
+        known = self.codes or [None] * len(columns)
         table = np.empty((len(X), len(columns)))
         for j, (name, values, _) in enumerate(columns):
             if known[j] is None:
@@ -144,8 +150,11 @@ def _categories(name, values, declared):
         return sorted(found, key=lambda value: (type(value).__name__, str(value)))
 
 
-def _codes(name, values, categories):
-    code = {category: float(i) for i, category in enumerate(categories)}
+def _numbered(categories):
+    return {category: i for i, category in enumerate(categories)}
+
+
+def _codes(name, values, code):
     cells = values.tolist()
     try:
         codes = [code.get(cell, UNSEEN) for cell in cells]
