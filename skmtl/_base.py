@@ -35,6 +35,7 @@ _DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
 # Fitted, and not for users.
 _HIDDEN = (
     "_task_codes",
+    "_reader",
     "_input_shape",
     "_members",
     "_moments",
@@ -151,8 +152,9 @@ class BaseTaskNet(TrainsOn, CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The table. Missing values are allowed. For a TorchModule with
-            ``encoding=None`` an array of any rank, without missing values.
+            The table. Missing values are allowed. In a DataFrame, of pandas or polars,
+            columns of strings and of category dtype are categories. For a TorchModule
+            with ``encoding=None`` an array of any rank, without missing values.
         y : array-like of shape (n_samples,) or (n_samples, n_tasks)
             Labels, one column a task. NaN, None, NaT and pandas' NA mean that a label
             is missing.
@@ -249,7 +251,8 @@ class BaseTaskNet(TrainsOn, CallbackSupportMixin, BaseEstimator):
         if fold not in fitted:
             rows = rows if encoding.looks_at_rows else slice(None)
             weight = data.weight[rows].max(axis=1)
-            fitted[fold] = encoding.fit(data.X[rows], weight)
+            categories = [data.categories] if data.categories else []
+            fitted[fold] = encoding.fit(data.X[rows], weight, *categories)
         return fitted[fold]
 
     def _set_aside(self, data, random_state):
@@ -319,6 +322,7 @@ class BaseTaskNet(TrainsOn, CallbackSupportMixin, BaseEstimator):
         return {
             "n_tasks_": len(data.task_names),
             "task_names_": np.array(data.task_names),
+            "_reader": data.reader,
             "_task_codes": {n: i for i, n in enumerate(data.task_names)}
             if data.row_tasks
             else None,
@@ -398,7 +402,7 @@ class BaseTaskNet(TrainsOn, CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The table.
+            The table. Categories that fit did not see count as no category.
         task : array-like of shape (n_samples,), optional
             The task of each row, when fit was given ``task``.
 

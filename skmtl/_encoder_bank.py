@@ -1,18 +1,37 @@
-"""Encoders of tables: inputs that are clamped lines of one raw column each."""
+"""Encoders of tables: inputs that each read one raw column."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
 
+@dataclass(frozen=True)
+class Waves:
+    """The sizes of periodic embeddings.
+
+    Parameters
+    ----------
+    n_frequencies : int
+        Frequencies of each column.
+    n_units : int
+        Inputs of the network that a column becomes.
+    sigma : float
+        Standard deviation of the initial frequencies.
+    """
+
+    n_frequencies: int
+    n_units: int
+    sigma: float
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedColumns:
     """The inputs of a network: input i is ``clip((x[source] - shift) * slope)``.
 
-    One form serves scaling, clipping, piecewise-linear bins and indicators of missing
-    values, so networks with different encodings share a bank.
+    One form serves scaling, clipping, piecewise-linear bins, categories and indicators
+    of missing values, so networks with different encodings share a bank.
 
     Parameters
     ----------
@@ -24,7 +43,19 @@ class EncodedColumns:
         Bounds, infinite where the line is not clamped.
     missing : ndarray of shape (n_inputs,)
         The input where the raw value is NaN.
+    kind : ndarray of shape (n_inputs,), int, optional
+        What the input is: `LINE`, the default, is the line itself; `EQUALS` is 1 where
+        the raw value is `shift` and 0 elsewhere; `CODE` is a line that counts the
+        categories of a column from 1, `high` of them, and is replaced by a learned
+        embedding; `WAVE` is a line that is replaced by a periodic embedding.
+    waves : Waves or tuple, default=()
+        Sizes of the periodic embeddings; empty where no input is a `WAVE`.
     """
+
+    LINE = 0
+    EQUALS = 1
+    CODE = 2
+    WAVE = 3
 
     source: np.ndarray
     shift: np.ndarray
@@ -32,6 +63,12 @@ class EncodedColumns:
     low: np.ndarray
     high: np.ndarray
     missing: np.ndarray
+    kind: np.ndarray | None = None
+    waves: Waves | tuple = ()
+
+    def __post_init__(self):
+        if self.kind is None:
+            object.__setattr__(self, "kind", np.zeros(len(self.source), int))
 
     @property
     def n_inputs(self):
@@ -43,11 +80,40 @@ class EncodedColumns:
         """Whether the inputs are the raw columns in order, NaN included, bool."""
         return (
             np.array_equal(self.source, np.arange(self.n_inputs))
+            and not self.kind.any()
             and not self.shift.any()
             and bool((self.slope == 1).all())
             and not np.isfinite([self.low, self.high]).any()
             and bool(np.isnan(self.missing).all())
         )
+
+    def where(self, kind):
+        """Find the inputs of one kind.
+
+        Parameters
+        ----------
+        kind : int
+            `LINE`, `EQUALS`, `CODE` or `WAVE`.
+
+        Returns
+        -------
+        positions : ndarray of int
+            In ascending order.
+        """
+        return np.flatnonzero(self.kind == kind)
+
+    @property
+    def sizes(self):
+        """Sizes that the draws of a network depend on, tuple of int.
+
+        All inputs, periodic ones, and inputs once learned embeddings are in place.
+        """
+        codes, waves = self.where(self.CODE), self.where(self.WAVE)
+        embedded = sum(embedding_dim(n) for n in self.high[codes])
+        if len(waves):
+            embedded += len(waves) * self.waves.n_units
+        plain = self.n_inputs - len(codes) - len(waves)
+        return self.n_inputs, len(waves), plain + int(embedded)
 
     @classmethod
     def join(cls, parts):
@@ -63,8 +129,38 @@ class EncodedColumns:
         columns : EncodedColumns
             All of them, in order.
         """
-        names = cls.__dataclass_fields__
-        return cls(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+        joined = {n: np.concatenate([getattr(p, n) for p in parts]) for n in _ARRAYS}
+        return cls(**joined, waves=next((p.waves for p in parts if p.waves), ()))
+
+    def taking(self, inputs):
+        """Keep some inputs.
+
+        Parameters
+        ----------
+        inputs : ndarray of int or of bool
+            Positions, or which ones.
+
+        Returns
+        -------
+        columns : EncodedColumns
+            In the order asked for.
+        """
+        return replace(self, **{name: getattr(self, name)[inputs] for name in _ARRAYS})
+
+    def reading(self, columns):
+        """Read from other columns: what read column j reads ``columns[j]``.
+
+        Parameters
+        ----------
+        columns : ndarray of int
+            Positions in a wider table.
+
+        Returns
+        -------
+        columns : EncodedColumns
+            The same inputs.
+        """
+        return replace(self, source=np.asarray(columns, int)[self.source])
 
     @classmethod
     def indicators(cls, columns):
@@ -83,6 +179,68 @@ class EncodedColumns:
         zero = np.zeros(len(columns))
         return cls(np.asarray(columns, int), zero, zero, zero, zero, zero + 1)
 
+    @classmethod
+    def one_hot(cls, column, categories):
+        """Make an input for each given category of a column.
+
+        Parameters
+        ----------
+        column : int
+            Raw column, which holds codes of categories.
+        categories : ndarray of shape (n_categories,), int
+            Codes that get an input. Where the raw value is another one or missing, all
+            inputs are 0.
+
+        Returns
+        -------
+        columns : EncodedColumns
+            One input a category.
+        """
+        zero = np.zeros(len(categories))
+        source = np.full(len(categories), column)
+        kind = np.full(len(categories), cls.EQUALS)
+        shift = np.asarray(categories, float)
+        return cls(source, shift, zero, zero, zero, zero, kind)
+
+    @classmethod
+    def code(cls, column, n_categories):
+        """Make the input that a learned embedding of a column looks up.
+
+        Parameters
+        ----------
+        column : int
+            Raw column, which holds codes from 0 to ``n_categories - 1``; -1 is unseen.
+        n_categories : int
+            Categories of the column.
+
+        Returns
+        -------
+        columns : EncodedColumns
+            One input; 0 where the category is unseen or missing.
+        """
+        zero = np.zeros(1)
+        high, kind = np.array([float(n_categories)]), np.array([cls.CODE])
+        return cls(np.array([column]), zero - 1, zero + 1, zero, high, zero, kind)
+
+
+_ARRAYS = tuple(n for n in EncodedColumns.__dataclass_fields__ if n != "waves")
+
+
+def embedding_dim(n_categories):
+    """Choose the length of the learned embedding of a column.
+
+    Parameters
+    ----------
+    n_categories : int
+        Categories of the column.
+
+    Returns
+    -------
+    dim : int
+        16, or the number of categories when that is less.
+    """
+    return max(1, min(16, int(n_categories)))
+
 
 class EncoderBank(nn.Module):
     """Encode raw rows for every network, by the encoder of the network.
@@ -96,8 +254,8 @@ class EncoderBank(nn.Module):
 
     Attributes
     ----------
-    table : Tensor of shape (6, n_encoders, n_inputs), float64
-        Source, shift, slope, low, high and missing of the padded inputs.
+    table : Tensor of shape (7, n_encoders, n_inputs), float64
+        Source, shift, slope, low, high, missing and kind of the padded inputs.
     index : Tensor of shape (n_networks,), int64
         The encoder of each network.
     passes_on : bool
@@ -107,9 +265,9 @@ class EncoderBank(nn.Module):
     def __init__(self, encoders, index):
         super().__init__()
         width = max(1, *(encoder.n_inputs for encoder in encoders))
-        table = np.zeros((6, len(encoders), width))
+        table = np.zeros((len(_ARRAYS), len(encoders), width))
         for e, encoder in enumerate(encoders):
-            for row, name in enumerate(EncodedColumns.__dataclass_fields__):
+            for row, name in enumerate(_ARRAYS):
                 table[row, e, : encoder.n_inputs] = getattr(encoder, name)
         self.encoders = list(encoders)
         self.order = [int(e) for e in index]
@@ -119,6 +277,7 @@ class EncoderBank(nn.Module):
         )
         self.passes_on = all(e.n_inputs == width and e.as_it_is for e in self.encoders)
         self._bounded = bool(np.isfinite(table[3:5]).any())
+        self._compares = bool((table[6] == EncodedColumns.EQUALS).any())
         self.register_buffer("table", torch.from_numpy(table), persistent=False)
         self.register_buffer(
             "index", torch.as_tensor(index, dtype=torch.long), persistent=False
@@ -183,6 +342,9 @@ class EncoderBank(nn.Module):
         if self._bounded:
             torch.maximum(encoded, part(3), out=encoded)
             torch.minimum(encoded, part(4), out=encoded)
+        if self._compares:
+            equal = (values == part(1)).to(encoded.dtype)
+            encoded = torch.where(part(6) == EncodedColumns.EQUALS, equal, encoded)
         if encoded.sum().isnan():
             encoded = torch.where(values.isnan(), part(5), encoded)
         return encoded

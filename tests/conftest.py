@@ -95,7 +95,8 @@ def _make_plan(
     if encoder is None:
         rows = plan.train_rows
         weight = data.weight[rows].max(axis=1)
-        encoder = (encoding or Standard()).fit(data.X[rows], weight)
+        categories = [data.categories] if data.categories else []
+        encoder = (encoding or Standard()).fit(data.X[rows], weight, *categories)
     weights = hyperparameters.get("task_weights")
     if weights is not None:
         hyperparameters["task_weights"] = np.asarray(weights, dtype=float)

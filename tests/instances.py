@@ -14,7 +14,7 @@ from torch import nn
 from skmtl import MultiTaskNetClassifier, MultiTaskNetRegressor
 from skmtl._strategy import Strategy
 from skmtl.architecture import HardSharing, TorchModule
-from skmtl.encoding import Auto, PiecewiseLinear, Raw, Standard
+from skmtl.encoding import Auto, Periodic, PiecewiseLinear, Raw, Standard
 from skmtl.loss import CrossEntropy, SquaredError
 from skmtl.weighting import Equal, PCGrad, Uncertainty
 
@@ -128,6 +128,8 @@ STRATEGIES = {
         Row(PiecewiseLinear(n_bins=4, linear=False), ignores_units=True),
         Row(Auto(), ignores_units=True),
         Row(Raw(), ignores_units=False),
+        Row(Periodic(n_frequencies=3, n_units=2, sigma=0.3), ignores_units=True),
+        Row(Periodic(n_frequencies=2, linear=False), ignores_units=True),
     ],
     "loss": [
         Row(SquaredError(), kinds=("regressor",)),

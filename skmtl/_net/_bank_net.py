@@ -128,7 +128,7 @@ class BankNet(NeuralNet):
             module = copy.deepcopy(module).cpu().double()
         with torch.no_grad():
             inputs = module.encoder(_tensor(table).double())
-            return module.architecture.features(inputs).numpy()
+            return module.features(inputs).numpy()
 
     def with_heads(self, blueprint, weight, bias):
         """Make a net with the same trunk and new linear heads.
@@ -152,7 +152,7 @@ class BankNet(NeuralNet):
         trunk = {
             name: tensor
             for name, tensor in self.module_.state_dict().items()
-            if name.startswith("architecture.")
+            if name.startswith(("embedding.", "architecture."))
             and not name.startswith("architecture.heads.")
         }
         net.module_.load_state_dict(trunk, strict=False)

@@ -28,7 +28,7 @@ def joined_net(cls, nets):
     blueprint = joined_blueprint([net.blueprint for net in nets])
     net = cls(blueprint, decode=first.decode, device=first.device, verbose=0)
     net.initialize()
-    for name in ("architecture", "weighting"):
+    for name in ("embedding", "architecture", "weighting"):
         parts = [getattr(part.module_, name) for part in nets]
         join_networks(parts, getattr(net.module_, name))
     net.module_.eval()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from .._embedding_bank import EmbeddingBank
 from .._encoder_bank import EncodedColumns, EncoderBank
 from .._shape import BankShape
 from .._strategy import Strategy
@@ -225,7 +226,7 @@ def distinct(objects):
 
 
 class BankModule(nn.Module):
-    """Encoder, architecture and weighting of a bank.
+    """Encoder, embedding, architecture and weighting of a bank.
 
     Parameters
     ----------
@@ -238,6 +239,8 @@ class BankModule(nn.Module):
     ----------
     encoder : EncoderBank
         From raw rows to inputs.
+    embedding : EmbeddingBank
+        From inputs to inputs with learned embeddings in place.
     architecture : ArchitectureModule
         From inputs to outputs.
     weighting : WeightingModule
@@ -251,13 +254,16 @@ class BankModule(nn.Module):
         self.encoder = EncoderBank(blueprint.encoders, blueprint.encoder_index)
         self.losses = ColumnLosses(blueprint.losses, blueprint.targets.n_classes)
         dtype = getattr(torch, blueprint.dtype)
+        self.embedding = EmbeddingBank(
+            blueprint.encoders, blueprint.encoder_index, streams, dtype
+        )
         shape = BankShape(
-            tuple(self.encoder.n_inputs),
+            tuple(self.embedding.n_inputs),
             self.losses.n_outputs,
             blueprint.n_tasks,
             blueprint.row_tasks,
             dtype,
-            self.encoder.table.shape[-1],
+            self.embedding.width,
             blueprint.input_shape,
         )
         self.architecture = blueprint.architecture.check().build(shape, streams)
@@ -291,4 +297,30 @@ class BankModule(nn.Module):
         outputs : Tensor of shape (n_networks, n_rows, n_outputs)
             Of the architecture.
         """
-        return self.architecture(inputs, task)
+        return self.architecture(self.embedding(inputs), task)
+
+    def features(self, inputs):
+        """Compute the shared representation of encoded rows.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n_networks, n_rows, n_inputs)
+            From the encoder.
+
+        Returns
+        -------
+        features : Tensor of shape (n_networks, n_rows, n_hidden)
+            What the heads of the architecture read.
+        """
+        return self.architecture.features(self.embedding(inputs))
+
+    def shared_parameters(self):
+        """List the parameters that every task trains: embedding and trunk.
+
+        Returns
+        -------
+        parameters : list of Parameter
+            Each of shape (n_networks, ...).
+        """
+        shared = self.architecture.shared_parameters()
+        return [*self.embedding.parameters(), *shared]

@@ -130,7 +130,7 @@ class Objective:
                 f"share, and {type(architecture).__name__} has none. Use "
                 "weighting=Equal(), or another architecture."
             )
-        features = architecture.features(batch.inputs)
+        features = self.module.features(batch.inputs)
         leaf = features.detach().requires_grad_()
         outputs = architecture.head(leaf, batch.task)
         losses = self.losses(outputs, batch)
@@ -184,7 +184,7 @@ class Objective:
                 "tasks each row has one task only, so no two tasks ever meet. Pass "
                 f"{name}(gradients='parameters')."
             )
-        shared = self.module.architecture.shared_parameters()
+        shared = self.module.shared_parameters()
         if at_parameters and not shared:
             return losses.new_zeros(*losses.shape, 0)
         rows = []
@@ -210,7 +210,7 @@ class Objective:
                 features.backward(gradient.view(features.shape))
             return
         start = 0
-        for parameter in self.module.architecture.shared_parameters():
+        for parameter in self.module.shared_parameters():
             size = parameter[0].numel()
             part = gradient[:, start : start + size]
             parameter.grad = part.reshape(parameter.shape).contiguous()

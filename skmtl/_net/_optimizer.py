@@ -299,14 +299,22 @@ def bank_optimizer(module, plans):
         Of all parameters.
     """
     decayed, free, lazy = [], [], []
+    # Gradients at the parameters are compared in full, without rows left out.
+    dense = set()
+    if module.weighting.gradients == "parameters":
+        dense = set(module.embedding.modules())
     rows = [part for part in module.modules() if isinstance(part, RowsBank)]
     for bank in rows:
-        bank.lazy = True
-        lazy.append({"params": [bank.weight], "decay": False, "rows": bank})
+        if bank in dense:
+            free.append(bank.weight)
+        else:
+            bank.lazy = True
+            lazy.append({"params": [bank.weight], "decay": False, "rows": bank})
     in_rows = {id(bank.weight) for bank in rows}
-    for name, parameter in module.architecture.named_parameters():
-        if id(parameter) not in in_rows:
-            (decayed if name.endswith("weight") else free).append(parameter)
+    for part in (module.embedding, module.architecture):
+        for name, parameter in part.named_parameters():
+            if id(parameter) not in in_rows:
+                (decayed if name.endswith("weight") else free).append(parameter)
     free += list(module.weighting.parameters())
     groups = [{"params": decayed}, {"params": free, "decay": False}, *lazy]
     choices = [plan.hyperparameters for plan in plans]

@@ -111,4 +111,4 @@ class NetworkPlan:
     @property
     def key(self):
         """The key of its streams, tuple: the seed, and sizes its draws depend on."""
-        return (self.seed, len(self.train_rows), self.encoder.n_inputs, self.n_batches)
+        return (self.seed, len(self.train_rows), *self.encoder.sizes, self.n_batches)

@@ -53,6 +53,8 @@ class Table:
         finest = dtype if encoder.passes_on else encoder.table.dtype
         self.raw = torch.as_tensor(data.X).to(finest).to(device)
         self.raw = torch.cat([self.raw, self.raw.new_zeros(1, self.raw.shape[1])])
+        # Padding is of no category, so that no embedding is moved by it.
+        self.raw[-1, data.category_columns] = -1
         self._encode_all()
 
     def _encode_all(self):

@@ -266,7 +266,7 @@ class BankTraining:
         self.optimizer.take(
             {p: new_parameters[name] for name, p in old.named_parameters()}, kept
         )
-        lazy = [m for m in new.modules() if isinstance(m, RowsBank)]
+        lazy = [m for m in new.modules() if isinstance(m, RowsBank) and m.lazy]
         for group, bank in zip(
             [g for g in self.optimizer.param_groups if g["rows"] is not None],
             lazy,

@@ -3,17 +3,10 @@
 from ._balance import balanced_folds, grouped_folds
 from ._class_weights import check_class_weight
 from ._column import fill_task_column, without_task_column
-from ._data import (
-    TaskData,
-    check_ids,
-    check_rows,
-    check_task_data,
-    distinct_ids,
-    encode_columns,
-    task_ids,
-)
+from ._data import TaskData, check_task_data, encode_columns
 from ._encoder import TaskEncoder
 from ._folds import kinds_of_rows, validation_folds
+from ._ids import check_ids, distinct_ids, task_ids
 from ._kinds import task_kinds
 from ._labels import (
     as_array,
@@ -29,10 +22,13 @@ from ._more_data import (
     given_classes,
     given_classes_by_name,
 )
+from ._reader import TableReader
+from ._rows import check_rows
 from ._transforms import target_transforms
 from ._weights import check_sample_weight, check_task_weights
 
 __all__ = [
+    "TableReader",
     "TaskData",
     "TaskEncoder",
     "as_array",

@@ -1,28 +1,23 @@
 """Everything a user may bring, checked and brought into one form."""
 
 import warnings
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import sparse
-from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+from sklearn.utils.validation import check_consistent_length
 
 from ._encoder import TaskEncoder
+from ._ids import distinct_ids
 from ._kinds import task_kinds
 from ._labels import (
-    as_array,
     class_labels,
     frame_library,
     label_columns,
-    missing_cells,
     number_labels,
 )
+from ._reader import TableReader
+from ._rows import check_rows
 from ._weights import check_sample_weight
-
-_NUMBERS = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
-# Images are large, and come in float32 or bytes: their dtype stays below float64.
-_ANY_RANK = _NUMBERS | {"dtype": [np.float32, np.float64], "allow_nd": True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +47,8 @@ class TaskData:
         Number of rows given.
     input_shape : tuple of int, default=None
         Shape of a row of X before it was flattened; None for the rows of a table.
+    reader : TableReader, optional
+        Knows which columns of X are codes of categories; by default none is.
     """
 
     X: np.ndarray
@@ -64,6 +61,17 @@ class TaskData:
     rows: np.ndarray
     n_samples: int
     input_shape: tuple[int, ...] | None = None
+    reader: TableReader = field(default_factory=TableReader)
+
+    @property
+    def categories(self):
+        """Categories of each column of X, list of (int or None); empty for none."""
+        return self.reader.n_categories
+
+    @property
+    def category_columns(self):
+        """Columns of X that hold codes, list of int."""
+        return [j for j, n in enumerate(self.categories) if n is not None]
 
     @property
     def row_tasks(self):
@@ -173,7 +181,10 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
             f"{type(estimator).__name__} requires y to be passed, but the target y is "
             "None"
         )
-    table, ids = check_rows(estimator, X, task, reset=True, min_samples=2)
+    reader = TableReader()
+    table, ids = check_rows(
+        estimator, X, task, reset=True, min_samples=2, reader=reader
+    )
     names, columns, ndim = label_columns(y)
     check_consistent_length(table, columns[0])
     kinds = [kind] * len(names)
@@ -207,275 +218,8 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
         rows,
         len(table),
         estimator._input_shape,
+        reader,
     )
-
-
-def check_rows(estimator, X, task=None, *, reset=False, min_samples=1):
-    """Check a table and take the task ids out of it.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Its ``task_column`` is read, and the traits of its encoding.
-    X : array-like of shape (n_samples, n_features)
-        The table.
-    task : array-like of shape (n_samples,), optional
-        Row-task ids.
-    reset : bool, default=False
-        Whether to remember names and number of features, or compare with them.
-    min_samples : int, default=1
-        Fewer rows are an error.
-
-    Returns
-    -------
-    table : ndarray of shape (n_samples, n_features), float64
-        Without the task column. X of more than two dimensions is flattened, and stays
-        float32 if it is no float64.
-    ids : ndarray of shape (n_samples,) or None
-        Task ids; None when there are none.
-
-    Raises
-    ------
-    ValueError
-        If the table is malformed, ids are missing, or given twice.
-    """
-    _refuse_sparse(X)
-    column = estimator.task_column
-    if column is None:
-        table = _check_table(estimator, X, reset, min_samples)
-        ids = None if task is None else as_array(task)
-    else:
-        if task is not None:
-            raise ValueError(
-                f"The task is given twice: task_column={column!r} and the argument "
-                "task. Keep one of them."
-            )
-        X, ids = _split_task_column(estimator, X, column, reset)
-        with _naming_text_columns(X):
-            table = check_array(
-                X,
-                ensure_min_samples=min_samples,
-                estimator=estimator,
-                input_name="X",
-                **_NUMBERS,
-            )
-    _check_missing(estimator, table)
-    if ids is not None:
-        check_ids(ids)
-        check_consistent_length(table, ids)
-    return table, ids
-
-
-def _refuse_sparse(X):
-    # pandas has the accessor on frames whose columns are all sparse.
-    if sparse.issparse(X) or hasattr(X, "sparse"):
-        dense = "X.toarray()" if sparse.issparse(X) else "X.sparse.to_dense()"
-        raise TypeError(
-            "Sparse X is not supported: the networks read every cell of the table. "
-            f"Pass {dense}, or reduce the columns by TruncatedSVD in a Pipeline, or "
-            "let encoders give arrays, as OneHotEncoder(sparse_output=False) does."
-        )
-
-
-def check_ids(ids):
-    """Refuse ids that are not one id a row.
-
-    Parameters
-    ----------
-    ids : ndarray
-        Task ids.
-
-    Raises
-    ------
-    ValueError
-        If there are several columns of ids, or rows without one.
-    """
-    if ids.ndim != 1:
-        raise ValueError(f"task must have shape (n_samples,); got {ids.shape}.")
-    missing = missing_cells(ids)
-    if missing.any():
-        raise ValueError(
-            f"task is missing in {missing.sum()} rows, the first at position "
-            f"{np.flatnonzero(missing)[0]}. Every row needs a task; drop those "
-            "rows or give them a task of their own."
-        )
-
-
-def _check_table(estimator, X, reset, min_samples):
-    numbers = _ANY_RANK if getattr(X, "ndim", 2) > 2 else _NUMBERS | {"allow_nd": True}
-    with _naming_text_columns(X):
-        table = validate_data(
-            estimator, X, reset=reset, ensure_min_samples=min_samples, **numbers
-        )
-    return _flat_rows(estimator, table, reset)
-
-
-def _flat_rows(estimator, table, reset):
-    """Flatten rows of any shape, and remember the shape or compare with it."""
-    shape = table.shape[1:] if table.ndim > 2 else None
-    name = type(estimator).__name__
-    if shape is not None and not estimator._encoding_trait("keeps_shape"):
-        raise ValueError(
-            f"Found array with dim {table.ndim}, while dim <= 2 is required by {name}. "
-            "Rows of more dimensions are read by architecture=TorchModule(...) with "
-            "encoding=None; or flatten them: X.reshape(len(X), -1)."
-        )
-    if reset:
-        estimator._input_shape = shape
-    elif shape != estimator._input_shape:
-        known = estimator._input_shape or (estimator.n_features_in_,)
-        raise ValueError(
-            f"X has rows of shape {table.shape[1:]}, but {name} is expecting rows of "
-            f"shape {known}, as in fit."
-        )
-    if shape is None:
-        return table
-    if 0 in shape:
-        raise ValueError(
-            f"Found array with 0 feature(s) (shape={table.shape}) while a minimum of 1 "
-            f"is required by {name}."
-        )
-    return table.reshape(len(table), -1)
-
-
-def _check_missing(estimator, table):
-    if estimator._encoding_trait("allows_missing") or not np.isnan(table).any():
-        return
-    rows = np.flatnonzero(np.isnan(table).any(axis=1))
-    raise ValueError(
-        f"Input X contains NaN in {len(rows)} rows, the first at position {rows[0]}, "
-        "and encoding=Raw(), the default of TorchModule, hands X to the module as it "
-        "is. Pass encoding=Standard(), which fills in and adds an input that says so, "
-        "or impute X before."
-    )
-
-
-@contextmanager
-def _naming_text_columns(X):
-    """Add the column and the cure to scikit-learn's complaint about text."""
-    try:
-        yield
-    except ValueError as error:
-        if "could not convert string" not in str(error) or not hasattr(X, "columns"):
-            raise
-        text = [name for name in X.columns if not _holds_numbers(X[name])]
-        raise ValueError(
-            f"{error}. Column {text[0]!r} of X holds text; encode it first, for "
-            "example by OneHotEncoder(sparse_output=False) in a ColumnTransformer."
-        ) from error
-
-
-def _holds_numbers(column):
-    try:
-        column.to_numpy().astype(np.float64)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _split_task_column(estimator, X, column, reset):
-    if not hasattr(X, "shape"):
-        X = np.asarray(X)
-    if len(X.shape) != 2:
-        raise ValueError(
-            f"Expected 2D array, got {len(X.shape)}D array instead. Reshape your data, "
-            "or pass the ids as the argument task: task_column names a column of a "
-            "table."
-        )
-    validate_data(estimator, X, reset=reset, skip_check_array=True)
-    if reset:
-        estimator._input_shape = None
-    position = _position(X, column)
-    keep = np.delete(np.arange(X.shape[1]), position)
-    if hasattr(X, "iloc"):
-        return X.iloc[:, keep], task_ids(X, position)
-    if hasattr(X, "columns"):
-        names = list(X.columns)
-        return X[[names[j] for j in keep]], task_ids(X, position)
-    return X[:, keep], task_ids(X, position)
-
-
-def task_ids(X, column):
-    """Take the task ids out of a table.
-
-    Parameters
-    ----------
-    X : array or frame of shape (n_samples, n_features)
-        The table.
-    column : str or int
-        Name or position of the column.
-
-    Returns
-    -------
-    ids : ndarray of shape (n_samples,)
-        In their own dtype.
-
-    Raises
-    ------
-    ValueError
-        If there is no such column.
-    """
-    position = _position(X, column)
-    if hasattr(X, "iloc"):
-        return X.iloc[:, position].to_numpy()
-    if hasattr(X, "columns"):
-        return X[list(X.columns)[position]].to_numpy()
-    return np.asarray(X[:, position])
-
-
-def _position(X, column):
-    if isinstance(column, str):
-        names = list(getattr(X, "columns", []))
-        if column not in names:
-            raise ValueError(
-                f"task_column={column!r} is not a column of X"
-                + (
-                    f"; its columns are {names[:20]}."
-                    if names
-                    else ", which has no names."
-                )
-                + " Name a column, or pass its position. Behind a ColumnTransformer, "
-                "let it keep frames and names: verbose_feature_names_out=False and "
-                ".set_output(transform='pandas')."
-            )
-        return names.index(column)
-    if not -X.shape[1] <= column < X.shape[1]:
-        raise ValueError(
-            f"task_column={column} is not a column of X, which has {X.shape[1]} "
-            "columns."
-        )
-    return column
-
-
-def distinct_ids(ids):
-    """Number the tasks that rows belong to.
-
-    Parameters
-    ----------
-    ids : ndarray of shape (n_samples,)
-        Task ids.
-
-    Returns
-    -------
-    names : list, length n_tasks
-        The sorted ids.
-    codes : ndarray of shape (n_samples,), int
-        The position of each row's id among them.
-
-    Raises
-    ------
-    ValueError
-        If the ids do not sort.
-    """
-    try:
-        names, codes = np.unique(ids, return_inverse=True)
-    except TypeError as error:
-        kinds = sorted({type(i).__name__ for i in ids.tolist()})
-        raise ValueError(
-            f"task mixes ids of the types {kinds}, which do not sort. Turn them into "
-            "one type."
-        ) from error
-    return names.tolist(), codes
 
 
 def encode_columns(names, columns, kinds):

@@ -3,8 +3,9 @@
 import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
-from ._data import TaskData, check_every_task_labelled, check_rows, distinct_ids
+from ._data import TaskData, check_every_task_labelled
 from ._encoder import TaskEncoder
+from ._ids import distinct_ids
 from ._kinds import task_kinds
 from ._labels import (
     as_array,
@@ -13,6 +14,8 @@ from ._labels import (
     label_columns,
     number_labels,
 )
+from ._reader import TableReader
+from ._rows import check_rows
 from ._weights import check_sample_weight
 
 
@@ -55,8 +58,14 @@ def check_more_data(
             "None"
         )
     first = names is None
+    reader = TableReader() if first else estimator._reader
     table, ids = check_rows(
-        estimator, X, task, reset=first, min_samples=2 if first else 1
+        estimator,
+        X,
+        task,
+        reset=first,
+        min_samples=2 if first else 1,
+        reader=reader,
     )
     known, columns, _ = label_columns(y)
     check_consistent_length(table, columns[0])
@@ -90,6 +99,7 @@ def check_more_data(
         rows,
         len(table),
         estimator._input_shape,
+        reader,
     )
 
 

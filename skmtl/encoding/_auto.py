@@ -3,7 +3,7 @@
 from numbers import Integral
 
 from .._constraints import Interval
-from ._base import Encoding
+from ._base import MAX_ONEHOT, Encoding
 from ._piecewise_linear import PiecewiseLinear
 from ._standard import Standard
 
@@ -14,10 +14,12 @@ class Auto(Encoding):
     Parameters
     ----------
     max_binned_features : int, default=100
-        Tables with more columns than this are standardised; up to it they are encoded
-        by :class:`PiecewiseLinear`.
+        Tables with more columns of numbers than this are standardised; up to it they
+        are encoded by :class:`PiecewiseLinear`.
     n_bins : int, default=8
         Passed to :class:`PiecewiseLinear`.
+    max_onehot : int, default=32
+        Columns of more categories get a learned embedding, others an input a category.
 
     See Also
     --------
@@ -41,13 +43,15 @@ class Auto(Encoding):
     _parameter_constraints = {
         "max_binned_features": [Interval(Integral, 0, None, closed="left")],
         "n_bins": [Interval(Integral, 1, None, closed="left")],
+        "max_onehot": MAX_ONEHOT,
     }
 
-    def __init__(self, max_binned_features=100, *, n_bins=8):
+    def __init__(self, max_binned_features=100, *, n_bins=8, max_onehot=32):
         self.max_binned_features = max_binned_features
         self.n_bins = n_bins
+        self.max_onehot = max_onehot
 
-    def fit(self, X, sample_weight):
+    def fit_numbers(self, X, sample_weight):
         """Fit the encoding that the number of columns asks for.
 
         Parameters
@@ -64,4 +68,4 @@ class Auto(Encoding):
         """
         wide = X.shape[1] > self.max_binned_features
         chosen = Standard() if wide else PiecewiseLinear(self.n_bins)
-        return chosen.fit(X, sample_weight)
+        return chosen.fit_numbers(X, sample_weight)

@@ -7,8 +7,7 @@ import numpy as np
 from .._constraints import Interval
 from .._encoder_bank import EncodedColumns
 from .._moments import weighted_moments
-from ._base import Encoding
-from ._standard import missing_indicators
+from ._base import MAX_ONEHOT, Encoding, missing_indicators
 
 
 class PiecewiseLinear(Encoding):
@@ -24,6 +23,8 @@ class PiecewiseLinear(Encoding):
         Bins a column at most; columns with fewer distinct values get fewer.
     linear : bool, default=True
         Add the standardised column itself.
+    max_onehot : int, default=32
+        Columns of more categories get a learned embedding, others an input a category.
 
     See Also
     --------
@@ -54,13 +55,15 @@ class PiecewiseLinear(Encoding):
     _parameter_constraints = {
         "n_bins": [Interval(Integral, 1, None, closed="left")],
         "linear": ["boolean"],
+        "max_onehot": MAX_ONEHOT,
     }
 
-    def __init__(self, n_bins=8, *, linear=True):
+    def __init__(self, n_bins=8, *, linear=True, max_onehot=32):
         self.n_bins = n_bins
         self.linear = linear
+        self.max_onehot = max_onehot
 
-    def fit(self, X, sample_weight):
+    def fit_numbers(self, X, sample_weight):
         """Find the weighted quantiles of every column.
 
         Parameters

@@ -35,7 +35,7 @@ class Raw(Encoding):
     allows_missing = False
     keeps_shape = True
 
-    def fit(self, X, sample_weight):
+    def fit(self, X, sample_weight, categories=None):
         """Count the columns.
 
         Parameters
@@ -44,12 +44,26 @@ class Raw(Encoding):
             Raw rows; rows of more dimensions come flattened.
         sample_weight : ndarray of shape (n_samples,)
             Unused.
+        categories : sequence of (int or None), length n_features, optional
+            Categories of each column, which are refused.
 
         Returns
         -------
         columns : EncodedColumns
             One input a column, the column itself.
+
+        Raises
+        ------
+        ValueError
+            If a column holds categories.
         """
+        named = [j for j, n in enumerate(categories or ()) if n is not None]
+        if named:
+            raise ValueError(
+                f"encoding=Raw() hands X over as it is, and the column at position "
+                f"{named[0]} holds categories. Encode them before, or pass "
+                "encoding=Standard()."
+            )
         source = np.arange(X.shape[1])
         zero = np.zeros(len(source))
         infinite = zero + np.inf

@@ -7,7 +7,7 @@ import numpy as np
 from .._constraints import Interval
 from .._encoder_bank import EncodedColumns
 from .._moments import weighted_moments
-from ._base import Encoding
+from ._base import MAX_ONEHOT, Encoding, missing_indicators
 
 
 class Standard(Encoding):
@@ -22,6 +22,8 @@ class Standard(Encoding):
     clip : float, default=None
         Inputs are limited to +-clip, in standard deviations. None does not limit them:
         clipping loses accuracy on tables with heavy tails.
+    max_onehot : int, default=32
+        Columns of more categories get a learned embedding, others an input a category.
 
     See Also
     --------
@@ -37,12 +39,16 @@ class Standard(Encoding):
     2
     """
 
-    _parameter_constraints = {"clip": [Interval(Real, 0, None, closed="neither"), None]}
+    _parameter_constraints = {
+        "clip": [Interval(Real, 0, None, closed="neither"), None],
+        "max_onehot": MAX_ONEHOT,
+    }
 
-    def __init__(self, clip=None):
+    def __init__(self, clip=None, *, max_onehot=32):
         self.clip = clip
+        self.max_onehot = max_onehot
 
-    def fit(self, X, sample_weight):
+    def fit_numbers(self, X, sample_weight):
         """Measure weighted means and standard deviations.
 
         Parameters
@@ -64,22 +70,3 @@ class Standard(Encoding):
             kept, mean[kept], 1 / scale[kept], -limit, limit, np.zeros(len(kept))
         )
         return EncodedColumns.join([scaled, missing_indicators(X)])
-
-
-def missing_indicators(X):
-    """Make indicators for the columns with missing values and with present ones.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Raw training rows.
-
-    Returns
-    -------
-    columns : EncodedColumns
-        One input a column that has both kinds of cells.
-    """
-    missing = np.isnan(X)
-    return EncodedColumns.indicators(
-        np.flatnonzero(missing.any(axis=0) & ~missing.all(axis=0))
-    )
