@@ -31,30 +31,32 @@ def assert_same(left, right):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-9)
 
 
-def crossed_data(n_sizes=8):
-    """Draw two tasks whose classes have equal moments, so that encodings agree.
+def crossed_data(n_groups=8, *, hidden=0.0):
+    """Draw two tasks in which every class has the same moments of X.
 
-    The first task is the sign of x0 x1 and its second class is twice as frequent, the
-    second the sign of x0 x2. Labels are missing by sizes, in all classes alike.
+    Encodings look at weights of rows and not of classes; here they agree. The first
+    task is the sign of x0 x1, and its second class is twice as frequent; the second
+    task is the sign of x0 x2. Groups of rows lack labels, and have weights of cells.
     """
     rng = np.random.default_rng(0)
     signs = np.array(list(itertools.product([-1.0, 1.0], repeat=3)))
-    sizes = rng.uniform(0.5, 1.5, size=(n_sizes, 1, 3))
-    X = (sizes * signs).reshape(-1, 3)
+    X = np.tile(signs, (n_groups, 1))
     y = np.column_stack([X[:, 0] * X[:, 1] > 0, X[:, 0] * X[:, 2] > 0]).astype(float)
-    known = np.repeat(rng.random((n_sizes, 2)) < 0.8, 8, axis=0)
-    known[:8] = True
-    rows = np.repeat(np.arange(len(X)), 1 + y[:, 0].astype(int))
-    own = np.repeat(rng.uniform(0.5, 2, size=(n_sizes, 2)), 8, axis=0)
-    return frozen(X[rows], np.where(known, y, np.nan)[rows], own[rows])
+    group = np.repeat(np.arange(n_groups), 8)
+    absent = rng.random((n_groups, 2)) < hidden
+    absent[np.arange(n_groups), np.arange(n_groups) % 2] = False
+    y[absent[group]] = np.nan
+    weight = rng.uniform(0.5, 2, size=(n_groups, 2))[group]
+    rows = np.repeat(np.arange(len(X)), np.where(y[:, 0] == 1, 2, 1))
+    return frozen(X[rows], y[rows], weight[rows], group[rows])
 
 
 # -- what weights mean -----------------------------------------------------------
 
 
 def test_integer_class_weights_equal_repeated_rows():
-    X, y, _ = crossed_data()
-    y = np.nan_to_num(y[:, 1])
+    X, y, _, _ = crossed_data()
+    y = y[:, 0]
     model = exact("classifier", class_weight={0.0: 1, 1.0: 3}).fit(X, y)
     rows = np.repeat(np.arange(len(y)), np.where(y == 1, 3, 1))
     repeated = exact("classifier").fit(X[rows], y[rows])
@@ -68,7 +70,8 @@ def test_integer_class_weights_equal_repeated_rows():
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_class_weights_equal_weights_of_cells(early_stopping, weighted):
-    X, y, own = crossed_data()
+    X, y, own, group = crossed_data(hidden=0.3)
+    assert np.isnan(y).any()
     own = own if weighted else np.ones(y.shape)
     chosen = [{0: 1, 1: 4}, {0: 2, 1: 1}]
     cells = np.ones(y.shape)
@@ -76,11 +79,9 @@ def test_class_weights_equal_weights_of_cells(early_stopping, weighted):
         known = ~np.isnan(y[:, j])
         cells[known, j] = [weights[label] for label in y[known, j]]
     model = exact("classifier", max_epochs=20)
-    if early_stopping:  # half of the sizes are held out
-        held_out = np.flatnonzero(np.isin(np.abs(X[:, 0]), np.abs(X[::9, 0])))
-        train = np.setdiff1d(np.arange(len(X)), held_out)
-        assert len(train) and len(held_out)
-        model.set_params(early_stopping=True, cv=[(train, held_out)])
+    if early_stopping:
+        split = np.flatnonzero(group >= 2), np.flatnonzero(group < 2)
+        model.set_params(early_stopping=True, cv=[split])
     by_class = clone(model).set_params(class_weight=chosen)
     assert_same(
         proba_of(by_class, X, y, sample_weight=own),
@@ -155,8 +156,7 @@ def test_balanced_equals_scikit_learn_on_labelled_cells(seed, weighted, share):
 
 
 def test_balanced_equals_sample_weights_of_scikit_learn():
-    X, y, _ = crossed_data()
-    y = np.nan_to_num(y)
+    X, y, _, _ = crossed_data()
     balanced = exact("classifier", class_weight="balanced")
     weight = np.column_stack([compute_sample_weight("balanced", c) for c in y.T])
     assert len(np.unique(weight[:, 0])) == 2

