@@ -217,6 +217,15 @@ def test_task_types_that_do_not_fit(task_types, message):
         fast(task_types=task_types).fit(table(), y)
 
 
+@pytest.mark.xfail(
+    strict=True, raises=IndexError, reason="a name twice gives a table, not a column"
+)
+def test_two_columns_of_one_name_are_refused():
+    y = pd.DataFrame(np.column_stack([FRACTIONS, FRACTIONS]), columns=["a", "a"])
+    with pytest.raises(ValueError, match="'a'"):
+        fast().fit(table(), y)
+
+
 # -- predictions -----------------------------------------------------------------
 
 

@@ -153,6 +153,17 @@ def test_constant_labels_are_predicted(transform):
     np.testing.assert_allclose(model.predict(X)[:, 0], 7.0, rtol=0.05)
 
 
+@pytest.mark.xfail(strict=True, reason="beyond its pole the inverse is NaN")
+@pytest.mark.filterwarnings("ignore:Some values in column 0 of the inverse:UserWarning")
+def test_predictions_are_numbers_where_the_inverse_has_a_pole():
+    """The power transform of skewed labels has a negative exponent, hence a bound."""
+    X, y = skewed(200, n_tasks=1)
+    model = exact("regressor", target_transform=PowerTransformer()).fit(X, y[:, 0])
+    assert model.net_.blueprint.targets.transforms[0].transformer_.lambdas_ < 0
+    assert not np.isnan(model.predict(X)).any()
+    assert not np.isnan(model.predict(10 * X)).any()
+
+
 def test_a_loss_looks_at_transformed_labels():
     X, y = skewed()
     shrunk = FunctionTransformer(np.log, np.exp)
