@@ -11,6 +11,7 @@ from ._net import ColumnLosses
 from ._tasks import (
     TaskEncoder,
     check_sample_weight,
+    drop_unused_classes,
     encode_columns,
     encode_known,
     frame_library,
@@ -64,6 +65,7 @@ def adapted_net(net, table, y, sample_weight, kind, task_types="auto"):
         if kind == "mixed":
             kinds = task_kinds(y, names, columns, task_types)
         labels, classes = encode_columns(names, columns, kinds)
+        labels, classes = drop_unused_classes(labels, classes, weight)
         targets = TaskEncoder(names, classes, ndim, frame_library(y))
         losses = _losses_of_new_columns(net.blueprint, names, kinds)
     weight = np.where(np.isnan(labels), 0.0, weight)
@@ -73,7 +75,8 @@ def adapted_net(net, table, y, sample_weight, kind, task_types="auto"):
             f"Task {names[empty[0]]!r} has no labels in y; adapt needs at least one."
         )
     if not row_tasks:
-        targets.fit(labels, weight, losses)
+        transforms = _transforms_of_new_columns(net.blueprint.targets, kinds)
+        targets.fit(labels, weight, losses, transforms)
     encoded = targets.encode(labels)
     features = net.features(table)
     if row_tasks:
@@ -107,6 +110,15 @@ def _losses_of_new_columns(blueprint, names, kinds):
         agree = len({repr(loss.get_params()) + type(loss).__name__ for loss in known})
         losses.append(known[0] if agree == 1 else None)
     return resolve(losses, names, kinds)
+
+
+def _transforms_of_new_columns(known, kinds):
+    """Give new numbers the transform of the known ones, where these agree on one."""
+    pairs = zip(known.transforms, known.classes, strict=True)
+    used = [transform for transform, classes in pairs if classes is None]
+    chosen = [None if transform is None else transform.transform for transform in used]
+    one = chosen[0] if len(set(map(repr, chosen))) == 1 else None
+    return [one if kind == "number" else None for kind in kinds]
 
 
 def _free_heads(losses, features, targets, weight, encoder):

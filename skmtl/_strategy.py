@@ -1,5 +1,7 @@
 """Strategies: the objects a user hands to ``architecture=``, ``weighting=`` and kin."""
 
+from numbers import Real
+
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
@@ -140,7 +142,8 @@ class Strategy(BaseEstimator):
             values = [p.get(name) for p in params]
             if all(_equal(values[0], value) for value in values[1:]):
                 continue
-            if name not in first._fusable:
+            fuses = name in first._fusable and all(isinstance(v, Real) for v in values)
+            if not fuses:
                 raise ValueError(
                     f"Networks of one bank must agree in {type(first).__name__}"
                     f"({name}=...); got {values[0]!r} and others. Train them in banks "

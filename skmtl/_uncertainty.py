@@ -106,7 +106,7 @@ class Calibration:
         pooled = _upper_quantiles(self.errors, coverage)
         short = np.flatnonzero(np.isinf(pooled))
         if len(short):
-            needed = int(np.ceil(coverage / (1 - coverage)))
+            needed = int(np.ceil(np.round(coverage / (1 - coverage), 9)))
             warnings.warn(
                 f"Task {self.names[short[0]]!r} has fewer than {needed} calibration "
                 f"labels, too few for a coverage of {coverage:g}; its interval is "

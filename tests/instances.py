@@ -11,14 +11,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from skmtl import MultiTaskNetClassifier, MultiTaskNetRegressor
+from skmtl import MixedTaskNet, MultiTaskNetClassifier, MultiTaskNetRegressor
 from skmtl._strategy import Strategy
 from skmtl.architecture import HardSharing, TorchModule
 from skmtl.encoding import Auto, Periodic, PiecewiseLinear, Raw, Standard
-from skmtl.loss import CrossEntropy, SquaredError
+from skmtl.loss import (
+    AbsoluteError,
+    CrossEntropy,
+    Focal,
+    Gamma,
+    Huber,
+    Poisson,
+    Quantile,
+    SquaredError,
+)
 from skmtl.weighting import Equal, PCGrad, Uncertainty
 
 ESTIMATORS = {"regressor": MultiTaskNetRegressor, "classifier": MultiTaskNetClassifier}
+# With the one of both kinds, whose y is a frame where it is not numbers alone.
+EVERY_ESTIMATOR = ESTIMATORS | {"mixed": MixedTaskNet}
 
 # What makes a fit a function of the weighted rows alone: nothing is drawn over rows.
 EXACT = {
@@ -47,17 +58,17 @@ SMALL = {
 
 def exact(kind, **changes):
     """Make the instance whose fit depends on nothing but the weighted rows."""
-    return ESTIMATORS[kind](**copy.deepcopy(EXACT) | changes)
+    return EVERY_ESTIMATOR[kind](**copy.deepcopy(EXACT) | changes)
 
 
 def small(kind, **changes):
     """Make the cheap instance that trains as the defaults do."""
-    return ESTIMATORS[kind](**copy.deepcopy(SMALL) | changes)
+    return EVERY_ESTIMATOR[kind](**copy.deepcopy(SMALL) | changes)
 
 
 def default(kind):
     """Make the instance as users get it, on the CPU."""
-    return ESTIMATORS[kind](random_state=0, device="cpu")
+    return EVERY_ESTIMATOR[kind](random_state=0, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,8 @@ class Row:
         Weightings: whether they have parameters of their own.
     ignores_units : bool or None
         Encodings: whether the inputs stay the same when a column changes its unit.
+    positive : bool
+        Losses: whether labels must be positive.
     """
 
     strategy: Strategy
@@ -89,6 +102,7 @@ class Row:
     needs: str | None = None
     learns: bool | None = None
     ignores_units: bool | None = None
+    positive: bool = False
 
 
 class SmallTrunk(nn.Module):
@@ -133,7 +147,15 @@ STRATEGIES = {
     ],
     "loss": [
         Row(SquaredError(), kinds=("regressor",)),
+        Row(AbsoluteError(), kinds=("regressor",)),
+        Row(Huber(delta=0.5), kinds=("regressor",)),
+        Row(Poisson(), kinds=("regressor",), positive=True),
+        Row(Gamma(), kinds=("regressor",), positive=True),
+        Row(Quantile(level=0.4), kinds=("regressor",)),
+        Row(Quantile(level=[0.1, 0.5, 0.9]), kinds=("regressor",)),
         Row(CrossEntropy(), kinds=("classifier",)),
+        Row(CrossEntropy(label_smoothing=0.1), kinds=("classifier",)),
+        Row(Focal(gamma=1.0), kinds=("classifier",)),
     ],
 }
 

@@ -2,12 +2,17 @@
 
 import importlib
 
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import BaseTaskNet
 from .._constraints import HasMethods, StrOptions
 from ..loss import Loss, aliases
 from ..metrics import get_scorer
+
+
+def _may_have_classes(estimator):
+    return not hasattr(estimator, "net_") or bool(estimator.classes_)
 
 
 class MixedTaskNet(BaseTaskNet):
@@ -35,7 +40,8 @@ class MixedTaskNet(BaseTaskNet):
         "number" or "class" for each task, in order or by name. "auto", and tasks that
         a dict leaves out, go by the dtype: strings, bools and categories are classes,
         fractions are numbers, and a column of a frame that holds whole numbers raises,
-        because it may be either. Arrays of numbers are numbers.
+        because it may be either, as does one of an array of objects. Arrays of
+        numbers are numbers.
     target_transform : {"log1p", "quantile"}, transformer, list or dict, default=None
         What the networks learn instead of a number: ``log(1 + y)``, the normal scores
         of y, or what a transformer with ``inverse_transform`` makes of it; for all
@@ -290,10 +296,12 @@ class MixedTaskNet(BaseTaskNet):
         columns = targets.decode(net.module_.losses.points(net.columns(rows)))
         library = importlib.import_module(targets.frame)
         frame = library.DataFrame(dict(zip(targets.names, columns, strict=True)))
-        if hasattr(frame, "set_axis") and hasattr(X, "index"):
-            frame = frame.set_axis(X.index, axis=0)
+        index = getattr(X, "index", None)
+        if targets.frame == "pandas" and index is not None and not callable(index):
+            frame.index = index
         return frame
 
+    @available_if(_may_have_classes)
     def predict_proba(self, X, *, task=None):
         """Predict class probabilities of the class tasks.
 

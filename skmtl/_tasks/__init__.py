@@ -3,7 +3,7 @@
 from ._balance import balanced_folds, grouped_folds
 from ._class_weights import check_class_weight
 from ._column import fill_task_column, without_task_column
-from ._data import TaskData, check_task_data, encode_columns
+from ._data import TaskData, check_task_data, drop_unused_classes, encode_columns
 from ._encoder import TaskEncoder
 from ._folds import kinds_of_rows, validation_folds
 from ._ids import check_ids, distinct_ids, task_ids
@@ -42,6 +42,7 @@ __all__ = [
     "check_task_weights",
     "class_labels",
     "distinct_ids",
+    "drop_unused_classes",
     "encode_columns",
     "encode_known",
     "fill_task_column",

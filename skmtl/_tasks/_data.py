@@ -202,7 +202,8 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
         )
     labels, weight = labels[rows], weight[rows]
     if "class" in kinds:
-        labels, classes = _drop_unused_classes(names, labels, classes, weight)
+        labels, classes = drop_unused_classes(labels, classes, weight)
+        _warn_of_single_classes(names, classes)
     encoder = TaskEncoder(names, classes, ndim, frame_library(y))
     codes, task_names = None, names
     if ids is not None:
@@ -289,8 +290,25 @@ def check_every_task_labelled(names, weight, ids):
         )
 
 
-def _drop_unused_classes(names, y, classes, weight):
-    """Forget classes whose rows all have weight zero, as if the rows were not there."""
+def drop_unused_classes(y, classes, weight):
+    """Forget classes whose rows all have weight zero, as if the rows were not there.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows, n_columns)
+        Numbers and class codes, NaN where missing.
+    classes : list of (ndarray or None), length n_columns
+        Classes of each column; None for numbers.
+    weight : ndarray of shape (n_rows, n_columns)
+        Of the cells.
+
+    Returns
+    -------
+    y : ndarray of shape (n_rows, n_columns)
+        In the codes of the classes that are left.
+    classes : list of (ndarray or None), length n_columns
+        Classes with weight.
+    """
     is_class = np.array([known is not None for known in classes])
     y = np.where((weight > 0) | ~is_class, y, np.nan)
     kept = []
@@ -298,17 +316,21 @@ def _drop_unused_classes(names, y, classes, weight):
         if known is None:
             kept.append(None)
             continue
-        used = np.unique(y[~np.isnan(y[:, j]), j]).astype(int)
+        labelled = ~np.isnan(y[:, j])
+        used = np.unique(y[labelled, j]).astype(int)
         new = np.full(len(known), np.nan)
         new[used] = np.arange(len(used))
-        labelled = ~np.isnan(y[:, j])
         y[labelled, j] = new[y[labelled, j].astype(int)]
         kept.append(known[used])
-        if len(used) == 1:
+    return y, kept
+
+
+def _warn_of_single_classes(names, classes):
+    for name, known in zip(names, classes, strict=True):
+        if known is not None and len(known) == 1:
             warnings.warn(
-                f"Task {names[j]!r} has a single class, {known[used].tolist()[0]!r}; "
-                "it is predicted everywhere.",
+                f"Task {name!r} has a single class, {known.tolist()[0]!r}; it is "
+                "predicted everywhere.",
                 UserWarning,
                 stacklevel=5,
             )
-    return y, kept

@@ -107,6 +107,14 @@ class TaskEncoder:
         return self
 
     def _check_labels(self, loss, column, labels):
+        transform = self.transforms[column]
+        if loss.orders and transform is not None and not transform.increasing_:
+            raise ValueError(
+                f"target_transform={transform.transform!r} of task "
+                f"{self.names[column]!r} does not ascend with the labels, and "
+                f"{type(loss).__name__} predicts positions in their order. Use an "
+                "ascending transform, or another loss."
+            )
         try:
             loss.check_labels(self.names[column], labels)
         except ValueError as error:

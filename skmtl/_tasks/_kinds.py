@@ -73,7 +73,8 @@ def _kind_by_dtype(y, name, column):
         shown = ", ".join(f"{code:g}" for code in codes[:5])
         more = ", ..." if len(codes) > 5 else ""
         raise ValueError(
-            f"Column {name!r} of y could be classes {{{shown}{more}}} or numbers; pass "
+            f"Unknown label type. Column {name!r} of y could be classes "
+            f"{{{shown}{more}}} or numbers; pass "
             f"task_types={{{name!r}: 'class'}} or task_types={{{name!r}: 'number'}}."
         )
     return "number"

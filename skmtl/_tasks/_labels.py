@@ -47,6 +47,12 @@ def label_columns(y):
             list(range(array.shape[1])) if ndim == 2 else [0 if name is None else name]
         )
         columns = list(array.T) if ndim == 2 else [array]
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise ValueError(
+            f"y has several columns of the name {twice[0]!r}; every task needs a name "
+            "of its own. Rename them."
+        )
     if not columns:
         raise ValueError("y has 0 columns; every task is a column of y.")
     return names, columns, ndim
@@ -63,9 +69,13 @@ def frame_library(y):
     Returns
     -------
     library : str or None
-        Such as "pandas" or "polars"; None for what is not a frame.
+        "pandas" or "polars"; None for what is no frame of them.
     """
-    return type(y).__module__.partition(".")[0] if hasattr(y, "columns") else None
+    for cls in type(y).__mro__:
+        library = cls.__module__.partition(".")[0]
+        if cls.__name__ == "DataFrame" and library in ("pandas", "polars"):
+            return library
+    return None
 
 
 def as_array(values):
@@ -139,6 +149,11 @@ def number_labels(name, column):
     if column.dtype.kind == "c":
         raise ValueError(
             "Complex data not supported\n" + f"y of task {name!r} is complex."
+        )
+    if column.dtype.kind in "mM":
+        raise ValueError(
+            f"Task {name!r} holds dates or durations. Turn them into numbers first, "
+            "such as days since a date of your choice."
         )
     missing = missing_cells(column)
     labels = np.full(len(column), np.nan)

@@ -43,7 +43,8 @@ def target_transforms(target_transform, names, kinds):
                 "only numbers are transformed. Leave it out."
             )
         named = isinstance(choice, str) and choice in ("log1p", "quantile")
-        if not named and not hasattr(choice, "inverse_transform"):
+        made = hasattr(choice, "inverse_transform") and not isinstance(choice, type)
+        if not named and not made:
             raise ValueError(
                 f"target_transform={choice!r} for task {name!r} is not a transform; "
                 "pass None, 'log1p', 'quantile' or a transformer with "
@@ -101,6 +102,9 @@ class LabelTransform:
                 )
                 + "; it has to give one finite number a label."
             )
+        self.range_ = made.min(), made.max()
+        in_order = made[np.argsort(known, kind="stable"), 0]
+        self.increasing_ = bool((np.diff(in_order) >= 0).all())
         return self
 
     def _make(self, known):
@@ -148,8 +152,15 @@ class LabelTransform:
         labels : ndarray of the same shape
             In units of the labels.
         """
-        flat = self._apply(self.transformer_.inverse_transform, transformed.ravel())
-        return flat.reshape(transformed.shape)
+        inverse = self.transformer_.inverse_transform
+        with np.errstate(invalid="ignore"):
+            labels = self._apply(inverse, transformed.ravel())
+        # Beyond the pole of a power there is nothing: the nearest seen label instead.
+        lost = np.isnan(labels) & ~np.isnan(transformed.ravel())
+        if lost.any():
+            seen = np.clip(transformed.ravel()[lost], *self.range_)
+            labels[lost] = self._apply(inverse, seen)
+        return labels.reshape(transformed.shape)
 
     @staticmethod
     def _apply(function, values):

@@ -16,9 +16,13 @@ class Loss(Strategy):
     ----------
     kind : {"number", "class"}
         What the labels of its tasks are.
+    orders : bool
+        Whether predictions are positions in the order of the labels, which a
+        descending ``target_transform`` would turn around.
     """
 
     kind = "number"
+    orders = False
 
     def n_outputs(self, n_classes):
         """Number of outputs that a task needs.

@@ -2,7 +2,7 @@
 
 import torch
 
-from ._log_link import LogLink
+from ._log_link import LogLink, bounded_exp
 
 
 class Gamma(LogLink):
@@ -67,4 +67,4 @@ class Gamma(LogLink):
         logs = outputs.squeeze(-1)
         # Labels are positive: the floor only meets cells that are masked afterwards.
         known = targets.clamp(min=torch.finfo(targets.dtype).tiny)
-        return targets * (-logs).exp() + logs - known.log() - 1
+        return targets * bounded_exp(-logs) + logs - known.log() - 1

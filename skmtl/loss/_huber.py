@@ -62,7 +62,8 @@ class Huber(Loss):
         delta = self._value("delta", outputs)
         size = (outputs.squeeze(-1) - targets).abs()
         # The part below delta is squared, all of it above is linear in slope delta.
-        small = torch.minimum(size, size.new_tensor(delta).expand_as(size))
+        limit = torch.as_tensor(delta, dtype=size.dtype, device=size.device)
+        small = torch.minimum(size, limit)
         return 0.5 * small.square() + delta * (size - small)
 
     def initial_bias(self, targets, weights, n_classes):

@@ -4,6 +4,9 @@ import numpy as np
 
 from ._base import Loss
 
+# Beyond this log the exponential goes on as a line.
+_LARGEST_LOG = 30.0
+
 
 class LogLink(Loss):
     """Base class of losses that predict the log of the mean of positive numbers."""
@@ -36,7 +39,7 @@ class LogLink(Loss):
         predictions : Tensor of shape (..., 1)
             Positive.
         """
-        return outputs.exp()
+        return bounded_exp(outputs)
 
     def initial_bias(self, targets, weights, n_classes):
         """Take the log of the weighted mean.
@@ -56,3 +59,20 @@ class LogLink(Loss):
         """
         mean = super().initial_bias(targets, weights, n_classes)
         return np.log(np.maximum(mean, 1e-6)) if weights.any() else mean
+
+
+def bounded_exp(logs):
+    """Compute the exponential, continued by its tangent where it would overflow.
+
+    Parameters
+    ----------
+    logs : Tensor
+        Any finite numbers.
+
+    Returns
+    -------
+    values : Tensor
+        Finite, and still ascending, so that a step too far can be taken back.
+    """
+    near = logs.clamp(max=_LARGEST_LOG)
+    return near.exp() * (1 + logs - near)

@@ -2,7 +2,7 @@
 
 import torch
 
-from ._log_link import LogLink
+from ._log_link import LogLink, bounded_exp
 
 
 class Poisson(LogLink):
@@ -65,4 +65,4 @@ class Poisson(LogLink):
             0 where the prediction is right.
         """
         logs = outputs.squeeze(-1)
-        return logs.exp() - targets * (logs + 1) + torch.xlogy(targets, targets)
+        return bounded_exp(logs) - targets * (logs + 1) + torch.xlogy(targets, targets)

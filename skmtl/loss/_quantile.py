@@ -45,6 +45,7 @@ class Quantile(Loss):
     tensor([[[0.9000]]])
     """
 
+    orders = True
     _fusable = ("level",)
     _parameter_constraints = {
         "level": [Interval(Real, 0, 1, closed="neither"), "array-like"]
