@@ -154,6 +154,7 @@ def test_constant_labels_are_predicted(transform):
 
 
 @pytest.mark.filterwarnings("ignore:Some values in column 0 of the inverse:UserWarning")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in power")
 def test_predictions_are_numbers_where_the_inverse_has_a_pole():
     """The power transform of skewed labels has a negative exponent, hence a bound."""
     X, y = skewed(200, n_tasks=1)

@@ -153,8 +153,7 @@ class LabelTransform:
             In units of the labels.
         """
         inverse = self.transformer_.inverse_transform
-        with np.errstate(invalid="ignore"):
-            labels = self._apply(inverse, transformed.ravel())
+        labels = self._apply(inverse, transformed.ravel())
         # Beyond the pole of a power there is nothing: the nearest seen label instead.
         lost = np.isnan(labels) & ~np.isnan(transformed.ravel())
         if lost.any():
