@@ -2,36 +2,25 @@
 
 import copy
 import warnings
-from dataclasses import replace
 from functools import partial
-from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._adaptation import adapted_net
-from ._constraints import Interval, StrOptions
 from ._incremental import TrainsOn
-from ._members import Members
-from ._net import Hyperparameters, NetworkPlan, RowsDataset, fit_bank
+from ._net import RowsDataset, fit_bank
+from ._planning import PlansNetworks
 from ._tasks import (
-    check_class_weight,
     check_rows,
     check_task_data,
-    check_task_weights,
-    target_transforms,
 )
 from ._views import task_view
-from .architecture import Architecture, HardSharing
-from .encoding import Auto, Encoding, Raw
-from .loss import resolve
-from .weighting import Equal, Weighting
+from .encoding import Encoding
 
-_DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
 # Fitted, and not for users.
 _HIDDEN = (
     "_task_codes",
@@ -45,7 +34,7 @@ _HIDDEN = (
 )
 
 
-class BaseTaskNet(TrainsOn, CallbackSupportMixin, BaseEstimator):
+class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
     """Fit a bank of networks to tasks; subclasses say what labels are.
 
     Subclasses set ``_kind`` ("number" or "class") and ``_decode``, the method of the
@@ -60,79 +49,6 @@ class BaseTaskNet(TrainsOn, CallbackSupportMixin, BaseEstimator):
 
     _kind: str
     _decode: str
-
-    # Arguments that not every estimator has.
-    class_weight = None
-    target_transform = None
-
-    _parameter_constraints: dict = {
-        "architecture": [Architecture, None],
-        "weighting": [Weighting, None],
-        "encoding": [Encoding, None],
-        "task_column": [str, Integral, None],
-        "unknown_task": [StrOptions({"pooled", "error"})],
-        "task_weights": [StrOptions({"balanced"}), dict, "array-like", None],
-        "n_estimators": [Interval(Integral, 1, None, closed="left")],
-        "cv": ["cv_object", None],
-        "early_stopping": ["boolean"],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"auto"}),
-            None,
-        ],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "device": [str],
-        "dtype": [StrOptions({"float32", "float64"})],
-        "skorch_callbacks": [list, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-    }
-
-    # -- parameters --------------------------------------------------------------
-
-    def set_params(self, **params):
-        """Set parameters, reaching into strategies that are None as well.
-
-        ``None`` stands for the default object, so ``architecture__dropout=0.1`` on an
-        estimator whose architecture is None first puts the default object there.
-
-        Parameters
-        ----------
-        **params : dict
-            Estimator parameters.
-
-        Returns
-        -------
-        self : estimator
-            The estimator.
-        """
-        plain = {name: value for name, value in params.items() if "__" not in name}
-        nested = {name: value for name, value in params.items() if "__" in name}
-        super().set_params(**plain)
-        for name in {name.partition("__")[0] for name in nested}:
-            if name in _DEFAULTS and getattr(self, name) is None:
-                setattr(self, name, self._default(name))
-        return super().set_params(**nested)
-
-    def _default(self, name):
-        """Make the object that None stands for."""
-        if name == "encoding" and getattr(self.architecture, "reads_raw", False):
-            return Raw()
-        return _DEFAULTS[name]()
-
-    def _strategy(self, name):
-        value = getattr(self, name)
-        return (self._default(name) if value is None else value).check()
-
-    def _encoding_trait(self, name):
-        """Ask the encoding, or the one that None stands for, about X."""
-        value = self.encoding
-        return getattr(self._default("encoding") if value is None else value, name)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -207,98 +123,12 @@ class BaseTaskNet(TrainsOn, CallbackSupportMixin, BaseEstimator):
         )
         return self
 
-    def _fit_encoder(self, data):
-        """Fit transforms and scales of the labels."""
-        names, kinds = data.column_names, data.kinds
-        transforms = target_transforms(self.target_transform, names, kinds)
-        data.encoder.fit(data.y, data.weight, self._losses(data), transforms)
-
-    def _losses(self, data):
-        return tuple(resolve(self.loss, data.column_names, data.kinds))
-
-    def _draw_members(self, data, early_stopping, random_state=None):
-        if random_state is None:
-            random_state = self._random_state()
-        return Members.draw(
-            self.n_estimators, data, early_stopping, self.cv, random_state
-        )
-
-    def _make_plans(self, data, members, encoders=None):
-        """Decide on rows, seeds, encoders and settings of every member.
-
-        Members whose encoder is not given share one that is fitted on their fold.
-        """
-        rows = {fold: members.rows(fold, data) for fold in set(members.fold_numbers)}
-        choices = self._choices(data)
-        fitted, plans = {}, []
-        for k, (seed, fold) in enumerate(
-            zip(members.seeds, members.fold_numbers, strict=True)
-        ):
-            train, valid = rows[fold]
-            encoder = None if encoders is None else encoders[k]
-            if encoder is None:
-                encoder = self._encoder(data, fold, train, fitted)
-            settings = replace(choices, batch_size=self._batch_size(len(train)))
-            plans.append(
-                NetworkPlan(seed, train, valid, encoder, data.encoder, settings)
-            )
-        return plans
-
-    def _encoder(self, data, fold, rows, fitted):
-        """Fit the encoder of a fold, or take the one that is there."""
-        encoding = self._strategy("encoding")
-        fold = fold if encoding.looks_at_rows else None
-        if fold not in fitted:
-            rows = rows if encoding.looks_at_rows else slice(None)
-            weight = data.weight[rows].max(axis=1)
-            categories = [data.categories] if data.categories else []
-            fitted[fold] = encoding.fit(data.X[rows], weight, *categories)
-        return fitted[fold]
-
     def _set_aside(self, data, random_state):
         """Split off rows that no network sees; by default none."""
         return data, None
 
     def _calibrate(self, data, calibration):
         """Learn from rows and predictions that no network was trained on."""
-
-    def _random_state(self):
-        if self.random_state is None:
-            # Fresh entropy rather than NumPy's global state, which a fit leaves alone.
-            return np.random.RandomState(np.random.SeedSequence().generate_state(4))
-        return check_random_state(self.random_state)
-
-    def _choices(self, data):
-        """Collect the hyperparameters that the members have in common."""
-        return Hyperparameters(
-            self._strategy("architecture"),
-            self._strategy("weighting"),
-            self._losses(data),
-            check_task_weights(
-                self.task_weights, data.task_names, data.task_sizes(), data.row_tasks
-            ),
-            float(self.lr),
-            float(self.weight_decay),
-            len(data.X),
-            self.clip_norm,
-            self.max_epochs,
-            self.n_iter_no_change if self.early_stopping else None,
-            check_class_weight(
-                self.class_weight,
-                data.column_names,
-                data.encoder.classes,
-                data.y,
-                data.weight,
-            ),
-        )
-
-    def _batch_size(self, n_rows):
-        if self.batch_size is None:
-            return n_rows
-        if self.batch_size == "auto":
-            # About 16 batches an epoch for small tables; see bench_tabular.py.
-            return int(np.clip(2 ** np.round(np.log2(n_rows / 16)), 32, 256))
-        return self.batch_size
 
     def _epoch_hook(self, context, X, y, metadata, data):
         """Tell scikit-learn's callbacks about every epoch."""
