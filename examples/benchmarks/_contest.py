@@ -69,9 +69,10 @@ class Contest:
                         for task in split.y
                         if (table, task, model, seed) not in scores.rows
                     ]
-                    for task, result in self._results(model, split, lacking, seed):
+                    results = self._results(model, split, lacking, seed)
+                    for task, result in results:
                         scores.add((table, task, model, seed), result)
-                    if lacking:
+                    if lacking and scores.table(table, model, [seed]):
                         mean = scores.by_seed(table, model, 0, [seed]).mean()
                         print(f"# {table} seed {seed} {model}: {mean:.4f}", flush=True)
 
