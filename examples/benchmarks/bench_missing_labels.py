@@ -99,6 +99,8 @@ def catboost(split, seed):
 
     model = CatBoostRegressor(
         loss_function="MultiRMSEWithMissingValues",
+        # Without it, an empty first cell is taken for a constant target.
+        allow_const_label=True,
         thread_count=threads(),
         random_seed=seed,
         verbose=False,
