@@ -105,12 +105,13 @@ class Contest:
 class Scores:
     """Scores by table, task, model and seed, in a CSV from which a later run goes on.
 
+    Models named by `again` are forgotten in the given tables, to be computed anew.
     The seconds of a joint fit are shared out among its tasks, so that they add up.
     """
 
     KEY = ("table", "task", "model", "seed")
 
-    def __init__(self, out, metrics, again=()):
+    def __init__(self, out, metrics, again=(), tables=()):
         self.out, self.metrics = out, metrics
         self.rows = {}
         if out is not None and out.exists():
@@ -120,7 +121,7 @@ class Scores:
                         float(row[name]) for name in (*metrics, "seconds")
                     )
                     for row in csv.DictReader(lines)
-                    if row["model"] not in again
+                    if not (row["model"] in again and row["table"] in tables)
                 }
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)

@@ -158,7 +158,7 @@ def main():
     print_setting()
     split = cache(partial(make_split, arguments.data))
     contest = Contest(METRICS, JOINT, SINGLE, split, rmse_ratio)
-    scores = Scores(arguments.out, METRICS, arguments.refit)
+    scores = Scores(arguments.out, METRICS, arguments.refit, arguments.tables)
     seeds = range(arguments.seeds)
     contest.run(scores, arguments.tables, arguments.models, seeds)
 
