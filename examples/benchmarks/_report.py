@@ -1,4 +1,4 @@
-"""What both benchmarks print: the machine, the versions, and markdown tables."""
+"""What the benchmarks print: the machine, the versions, and markdown tables."""
 
 import os
 import platform
