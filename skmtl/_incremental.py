@@ -112,7 +112,7 @@ class TrainsOn:
         if self._kind == "number":
             names, _, ndim = label_columns(y)
             return TaskEncoder(names, [None] * len(names), ndim)
-        if classes is None:
+        if classes is None and self._kind == "class":
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return self._encoder_of(classes, y)
 

@@ -298,7 +298,8 @@ def test_rows_without_weight_do_not_move_edges(column, weight):
 
 
 @pytest.mark.parametrize(
-    "encoding", [Standard(), PiecewiseLinear(4), PiecewiseLinear(4, linear=False)]
+    "encoding",
+    [Standard(), PiecewiseLinear(4, clip=None), PiecewiseLinear(4, linear=False)],
 )
 def test_heavy_tails_go_on_beyond_the_training_range(encoding):
     X = table(50, 1)
@@ -311,6 +312,16 @@ def test_heavy_tails_go_on_beyond_the_training_range(encoding):
     slope = 1e3 * columns.slope
     np.testing.assert_allclose(low - far_below, np.where(falls, slope, 0), atol=1e-9)
     np.testing.assert_allclose(far_above - high, np.where(rises, slope, 0), atol=1e-9)
+
+
+def test_the_line_beside_bins_is_limited():
+    X = table(50, 1)
+    X_new = np.array([[X.min() - 1e3], [X.max() + 1e3]])
+    far_below, far_above = fit_encode(PiecewiseLinear(4, clip=2.5), X, X_new)
+    assert (far_below[0], far_above[0]) == (-2.5, 2.5)
+    # The first and the last ramp still tell rows far out from those at the edge.
+    assert far_below[1] < -100
+    assert far_above[-1] > 100
 
 
 # -- Auto ------------------------------------------------------------------------

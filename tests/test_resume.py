@@ -67,7 +67,7 @@ CASES = {
         row_task_data,
         {
             "n_estimators": 8,
-            "n_iter_no_change": 2,
+            "n_iter_no_change": 1,
             "lr": 0.05,
             "weighting": PCGrad("parameters"),
             "architecture": HardSharing((16,), dropout=0.1),

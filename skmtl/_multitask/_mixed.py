@@ -11,8 +11,8 @@ from ..loss import Loss, aliases
 from ..metrics import get_scorer
 
 
-def _may_have_classes(estimator):
-    return not hasattr(estimator, "net_") or bool(estimator.classes_)
+def _has_classes(estimator):
+    return hasattr(estimator, "net_") and bool(estimator.classes_)
 
 
 class MixedTaskNet(BaseTaskNet):
@@ -301,7 +301,7 @@ class MixedTaskNet(BaseTaskNet):
             frame.index = index
         return frame
 
-    @available_if(_may_have_classes)
+    @available_if(_has_classes)
     def predict_proba(self, X, *, task=None):
         """Predict class probabilities of the class tasks.
 

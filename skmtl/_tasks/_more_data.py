@@ -168,7 +168,7 @@ def given_classes_by_name(classes, y, task_types):
 
     Parameters
     ----------
-    classes : dict
+    classes : dict or None
         Classes, array-like of shape (n_classes,), by the name of the class tasks.
     y : array-like of shape (n_samples,) or (n_samples, n_columns)
         Labels.
@@ -188,11 +188,11 @@ def given_classes_by_name(classes, y, task_types):
     names, columns, ndim = label_columns(y)
     kinds = task_kinds(y, names, columns, task_types)
     wanted = [n for n, kind in zip(names, kinds, strict=True) if kind == "class"]
-    given = list(classes) if isinstance(classes, dict) else classes
-    if not isinstance(classes, dict) or set(given) != set(wanted):
+    classes = {} if classes is None else classes
+    if not isinstance(classes, dict) or set(classes) != set(wanted):
         raise ValueError(
-            f"classes must be a dict with the classes of each class task, {wanted}; "
-            f"got {given!r}."
+            "classes must be passed on the first call to partial_fit: a dict with the "
+            f"classes of each class task, {wanted}; got {classes!r}."
         )
     sets = [np.unique(as_array(classes[n])) if n in classes else None for n in names]
     return TaskEncoder(names, sets, ndim, frame_library(y))

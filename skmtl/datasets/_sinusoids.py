@@ -33,8 +33,12 @@ def make_sinusoid_tasks(
         Number of sinusoids.
     n_samples : int, default=10
         Number of rows of each task.
-    amplitude, phase, x_range : tuple of two float, default=(0.1, 5), (0, pi), (-5, 5)
-        Ranges of the uniform draws, those of the paper by default.
+    amplitude : tuple of two float, default=(0.1, 5.0)
+        Range of the uniform draws, that of the paper by default.
+    phase : tuple of two float, default=(0.0, 3.141592653589793)
+        Likewise.
+    x_range : tuple of two float, default=(-5.0, 5.0)
+        Likewise.
     noise : float, default=0.0
         Standard deviation of the normal noise.
     return_oracle : bool, default=False

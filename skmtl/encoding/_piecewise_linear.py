@@ -1,6 +1,6 @@
 """Piecewise-linear encoding of numeric columns."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -23,6 +23,9 @@ class PiecewiseLinear(Encoding):
         Bins a column at most; columns with fewer distinct values get fewer.
     linear : bool, default=True
         Add the standardised column itself.
+    clip : float, default=4.0
+        The standardised column is limited to +-clip where it stands beside bins; None
+        does not limit it. One row far out otherwise gets a prediction far out.
     max_onehot : int, default=32
         Columns of more categories get a learned embedding, others an input a category.
 
@@ -55,12 +58,14 @@ class PiecewiseLinear(Encoding):
     _parameter_constraints = {
         "n_bins": [Interval(Integral, 1, None, closed="left")],
         "linear": ["boolean"],
+        "clip": [Interval(Real, 0, None, closed="neither"), None],
         "max_onehot": MAX_ONEHOT,
     }
 
-    def __init__(self, n_bins=8, *, linear=True, max_onehot=32):
+    def __init__(self, n_bins=8, *, linear=True, clip=4.0, max_onehot=32):
         self.n_bins = n_bins
         self.linear = linear
+        self.clip = clip
         self.max_onehot = max_onehot
 
     def fit_numbers(self, X, sample_weight):
@@ -82,10 +87,13 @@ class PiecewiseLinear(Encoding):
         parts = []
         for j in np.flatnonzero(scale > 0):
             edges = self._edges(X[:, j], sample_weight)
-            if self.linear or len(edges) < 3:
-                parts.append(_line(j, mean[j], scale[j]))
-            if len(edges) >= 3:
-                parts.append(_ramps(j, edges))
+            if len(edges) < 3:
+                parts.append(_line(j, mean[j], scale[j], np.inf))
+                continue
+            if self.linear:
+                limit = np.inf if self.clip is None else self.clip
+                parts.append(_line(j, mean[j], scale[j], limit))
+            parts.append(_ramps(j, edges))
         return EncodedColumns.join([*parts, missing_indicators(X)])
 
     def _edges(self, column, sample_weight):
@@ -101,14 +109,14 @@ class PiecewiseLinear(Encoding):
         )
 
 
-def _line(j, mean, scale):
-    infinite = np.array([np.inf])
+def _line(j, mean, scale, limit):
+    limit = np.array([limit])
     return EncodedColumns(
         np.array([j]),
         np.array([mean]),
         np.array([1 / scale]),
-        -infinite,
-        infinite,
+        -limit,
+        limit,
         np.zeros(1),
     )
 
