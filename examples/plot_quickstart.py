@@ -234,10 +234,11 @@ plt.show()
 # *Digits.* All four questions gain from being learned together here, "odd" by more than
 # three times its standard error, the others by one and a half to two of theirs. In
 # eight more runs with other splits, gaps and seeds, each coarse question gained 0.9 to
-# 1.1 points of accuracy on average, and the digit 0.2. A likely reason: a row whose label for one question is missing still
-# has others, and ten classes teach more about an image than two. The digit has little
-# to learn from questions that it answers. The search over ``task_weights`` finds no
-# difference to speak of, so leaving them alone is fine here.
+# 1.1 points of accuracy on average, and the digit 0.2. A likely reason: a row whose
+# label for one question is missing still has others, and ten classes teach more about
+# an image than two. The digit has little to learn from questions that it answers. The
+# search over ``task_weights`` finds no difference to speak of, so leaving them alone is
+# fine here.
 #
 # *Diabetes.* A linear model does about as well as either kind of network. Progression
 # seems to gain and log triglycerides to lose; but in eight more runs with other folds
