@@ -12,7 +12,7 @@ from ._net import Hyperparameters, NetworkPlan
 from ._tasks import check_class_weight, check_task_weights, target_transforms
 from .architecture import Architecture, HardSharing
 from .encoding import Auto, Encoding, Raw
-from .loss import resolve
+from .loss import by_alias, resolve
 from .weighting import Equal, Weighting
 
 _DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
@@ -57,7 +57,8 @@ class PlansNetworks:
         """Set parameters, reaching into strategies that are None as well.
 
         ``None`` stands for the default object, so ``architecture__dropout=0.1`` on an
-        estimator whose architecture is None first puts the default object there.
+        estimator whose architecture is None first puts the default object there, and
+        ``loss__delta=2.0`` one in place of the string ``"huber"``.
 
         Parameters
         ----------
@@ -75,7 +76,17 @@ class PlansNetworks:
         for name in {name.partition("__")[0] for name in nested}:
             if name in _DEFAULTS and getattr(self, name) is None:
                 setattr(self, name, self._default(name))
+            elif name == "loss" and isinstance(self.loss, str):
+                self.loss = by_alias(self.loss)
         return super().set_params(**nested)
+
+    def _validate_params(self):
+        if hasattr(self.architecture, "forward"):
+            raise ValueError(
+                "architecture is a torch module; wrap it: architecture=TorchModule("
+                f"{type(self.architecture).__name__}(...))."
+            )
+        super()._validate_params()
 
     def _default(self, name):
         """Make the object that None stands for."""

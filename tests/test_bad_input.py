@@ -208,12 +208,15 @@ def test_a_task_without_labels_is_named(kind):
         cheap(kind).fit(X, frame.to_numpy())
 
 
-def test_a_row_task_without_labels_is_named(kind):
+def test_a_row_task_without_labels_is_left_out(kind):
     X, y, task = row_task_data()
     y = (y > 0).astype(float)
     y[task == 13] = np.nan
-    with pytest.raises(ValueError, match=r"Task 13 has no labels.*drop its rows"):
-        cheap(kind).fit(X, y, task=task)
+    with pytest.warns(UserWarning, match="Task 13 has no labels in y and is left out"):
+        model = cheap(kind).fit(X, y, task=task)
+    assert 13 not in model.task_names_
+    with pytest.warns(UserWarning, match="1 tasks that fit did not see: 13"):
+        model.predict(X, task=task)
 
 
 def test_no_labels_at_all(kind):

@@ -316,8 +316,8 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         -----
         Split-conformal: the half width is a quantile of the absolute errors on the
         rows set aside, by task. On rows like these it covers at least the share asked
-        for, whatever the networks have learned [2]_. A row task with few such rows
-        takes the errors of all tasks.
+        for, whatever the networks have learned (Lei et al. 2018, algorithm 2). A row
+        task with few such rows takes the errors of all tasks.
         """
         check_is_fitted(self, "net_")
         if not 0 < coverage < 1:

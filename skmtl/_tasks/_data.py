@@ -193,6 +193,7 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
     labels, classes = encode_columns(names, columns, kinds)
     weight = check_sample_weight(sample_weight, len(table), len(names), names)
     weight = np.where(np.isnan(labels), 0.0, weight)
+    labels = np.where(weight > 0, labels, np.nan)
     check_every_task_labelled(names, weight, ids)
     rows = np.flatnonzero(weight.any(axis=1))
     if len(rows) < 2:
@@ -255,7 +256,7 @@ def encode_columns(names, columns, kinds):
 
 
 def check_every_task_labelled(names, weight, ids):
-    """Refuse tasks without labels.
+    """Refuse columns without labels, and warn of row tasks without.
 
     Parameters
     ----------
@@ -269,7 +270,13 @@ def check_every_task_labelled(names, weight, ids):
     Raises
     ------
     ValueError
-        If a column, or all rows of a row task, have no label.
+        If a column has no label.
+
+    Warns
+    -----
+    UserWarning
+        If all rows of a row task have no label. The task is then one that fit has not
+        seen, as it is bound to happen in folds of a cross-validation.
     """
     empty = np.flatnonzero(~weight.any(axis=0))
     if len(empty):
@@ -284,9 +291,12 @@ def check_every_task_labelled(names, weight, ids):
         return
     without = sorted(set(ids.tolist()) - set(ids[labelled].tolist()), key=str)
     if without:
-        raise ValueError(
-            f"Task {without[0]!r} has no labels in y. Every task needs at least one; "
-            "drop its rows or pass more."
+        more = f" and {len(without) - 1} more" if len(without) > 1 else ""
+        warnings.warn(
+            f"Task {without[0]!r}{more} has no labels in y and is left out; its rows "
+            "are predicted as those of a task that fit did not see.",
+            UserWarning,
+            stacklevel=5,
         )
 
 
@@ -309,8 +319,7 @@ def drop_unused_classes(y, classes, weight):
     classes : list of (ndarray or None), length n_columns
         Classes with weight.
     """
-    is_class = np.array([known is not None for known in classes])
-    y = np.where((weight > 0) | ~is_class, y, np.nan)
+    y = np.where(weight > 0, y, np.nan)
     kept = []
     for j, known in enumerate(classes):
         if known is None:

@@ -76,6 +76,7 @@ def check_more_data(
     labels = encode_known(known, columns, encoder.classes)
     weight = check_sample_weight(sample_weight, len(table), len(known), known)
     weight = np.where(np.isnan(labels), 0.0, weight)
+    labels = np.where(weight > 0, labels, np.nan)
     if first:
         check_every_task_labelled(known, weight, ids)
     rows = np.flatnonzero(weight.any(axis=1))
@@ -134,8 +135,8 @@ def given_classes(classes, y):
 
     Parameters
     ----------
-    classes : array-like of shape (n_classes,) or list of array-like
-        Classes of the only column of y, or of each column.
+    classes : array-like of shape (n_classes,), list of array-like or dict
+        Classes of the only column of y, or of each column, in order or by name.
     y : array-like of shape (n_samples,) or (n_samples, n_columns)
         Labels.
 
@@ -150,6 +151,14 @@ def given_classes(classes, y):
         If there is not one set of classes a column, or one is empty.
     """
     names, _, ndim = label_columns(y)
+    if isinstance(classes, dict):
+        other = set(classes) ^ set(names)
+        if other:
+            raise ValueError(
+                f"classes names {sorted(map(str, classes))[:10]}, and the tasks are "
+                f"{names[:10]}. Pass the classes of every task."
+            )
+        classes = [classes[name] for name in names]
     several = len(classes) > 0 and np.ndim(classes[0]) > 0
     sets = list(classes) if several else [classes]
     if len(sets) != len(names):

@@ -47,6 +47,8 @@ def check_rows(estimator, X, task=None, *, reset=False, min_samples=1, reader=No
         If the table is malformed, ids are missing, or given twice.
     """
     _refuse_sparse(X)
+    if hasattr(X, "detach"):  # a tensor of torch
+        X = X.detach().cpu().numpy()
     column = estimator.task_column
     if reader is None:
         reader = getattr(estimator, "_reader", None) or TableReader()
@@ -153,5 +155,6 @@ def _naming_the_cure(X):
             raise
         raise ValueError(
             f"{error}. An array X is read as numbers. Bring a DataFrame, whose columns "
-            "of strings are read as categories."
+            "of strings are read as categories; behind a ColumnTransformer "
+            ".set_output(transform='pandas') keeps it one."
         ) from error

@@ -8,7 +8,7 @@ from ._gamma import Gamma
 from ._huber import Huber
 from ._poisson import Poisson
 from ._quantile import Quantile
-from ._resolve import aliases, resolve
+from ._resolve import aliases, by_alias, resolve
 from ._squared_error import SquaredError
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "Quantile",
     "SquaredError",
     "aliases",
+    "by_alias",
     "resolve",
 ]

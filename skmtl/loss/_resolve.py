@@ -40,6 +40,32 @@ def aliases(*kinds):
     return {name for name, loss in _ALIASES.items() if loss.kind in kinds}
 
 
+def by_alias(name):
+    """Make the loss that a string stands for.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`aliases`.
+
+    Returns
+    -------
+    loss : Loss
+        With its default hyperparameters.
+
+    Raises
+    ------
+    ValueError
+        If there is no such loss.
+    """
+    if not isinstance(name, str) or name not in _ALIASES:
+        raise ValueError(
+            f"loss={name!r} is not a loss. Pass one of {sorted(_ALIASES)}, or an "
+            "object of skmtl.loss."
+        )
+    return _ALIASES[name]()
+
+
 def resolve(loss, names, kinds):
     """Choose the loss of every column.
 
@@ -88,13 +114,11 @@ def resolve(loss, names, kinds):
 def _as_loss(loss, known=None):
     if loss is None or isinstance(loss, Loss):
         return loss
-    if not isinstance(loss, str) or loss not in _ALIASES:
-        raise ValueError(
-            f"loss={loss!r} is not a loss. Pass one of {sorted(_ALIASES)}, or an "
-            "object of skmtl.loss."
-        )
     known = {} if known is None else known
-    return known.setdefault(loss, _ALIASES[loss]())
+    if not isinstance(loss, str) or loss not in known:
+        made = by_alias(loss)
+        known[loss] = made
+    return known[loss]
 
 
 def _check_kind(name, kind, loss):

@@ -14,7 +14,7 @@ from ._names import named_scorers
 from ._scorer import cell_scores, labelled_cells, read_labels
 
 # Arguments that hold one entry a task, in a list or in a dict by task name.
-_OF_EACH_TASK = ("class_weight", "target_transform", "task_types")
+_OF_EACH_TASK = ("class_weight", "loss", "target_transform", "task_types")
 
 
 def gain_over_single_task(

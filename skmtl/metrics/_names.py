@@ -53,7 +53,7 @@ def get_scorer(name):
     Parameters
     ----------
     name : str
-        One of :func:`get_scorer_names`; "neg_" stands before errors.
+        One of :func:`get_scorer_names`; ``"neg_"`` stands before errors.
 
     Returns
     -------

@@ -111,7 +111,8 @@ def cross_val_predict(
     n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
     if cv is None or isinstance(cv, Integral):
         cv = _own_splitter(estimator, X, cv)
-        groups = params.get("task") if groups is None else groups
+        if groups is None:
+            groups = next((params[name] for name in params if _is_task(name)), None)
     else:
         cv = check_cv(cv)
     for_split, for_fit, for_method = _routed(estimator, cv, method, params)
@@ -131,6 +132,11 @@ def cross_val_predict(
 
 def _own_splitter(estimator, X, n_splits):
     column = getattr(estimator, "task_column", None)
+    if column is None:
+        # A position may be another one before the steps of a pipeline.
+        inner = estimator.get_params().items()
+        named = [v for name, v in inner if name.endswith("__task_column")]
+        column = next((v for v in named if isinstance(v, str)), None)
     n_splits = 5 if n_splits is None else n_splits
     return TaskKFold(n_splits, task_column=column, shuffle=False)
 
@@ -149,9 +155,13 @@ def _routed(estimator, cv, method, params):
         routed = process_routing(router, "fit", **params)
         return routed.splitter.split, routed.estimator.fit, routed.estimator[method]
     # A step of a pipeline is addressed as step__task in fit, and as task in predict.
-    tasks = [v for name, v in params.items() if name.rpartition("__")[2] == "task"]
+    tasks = [value for name, value in params.items() if _is_task(name)]
     takes_task = tasks and _takes_task(getattr(estimator, method, None))
     return {}, params, {"task": tasks[0]} if takes_task else {}
+
+
+def _is_task(name):
+    return name.rpartition("__")[2] == "task"
 
 
 def _takes_task(method):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._tasks import class_labels, label_columns
+from .._tasks import class_labels, frame_library, label_columns
 
 # What a fold says of a class that its training rows lack.
 _ABSENT = {"predict_proba": 0.0, "predict_log_proba": -np.inf}
@@ -95,8 +95,11 @@ def _one_output(parts, classes, label, X, place, method):
     """Put the predictions of one output, or of all in one array, in order."""
     if label is not None and method != "predict" and _one_array(classes):
         parts = _aligned(parts, classes, label, method)
-    if hasattr(parts[0], "iloc"):
+    library = frame_library(parts[0])
+    if library == "pandas":
         return _ordered_frame(parts, X, place)
+    if library == "polars":
+        return _ordered_polars_frame(parts, place)
     return _ordered(np.concatenate(parts), place)
 
 
@@ -145,3 +148,10 @@ def _ordered_frame(parts, X, place):
     ordered = frame.reindex(place)
     ordered.index = X.index if hasattr(X, "iloc") else range(len(place))
     return ordered
+
+
+def _ordered_polars_frame(parts, place):
+    import polars as pl
+
+    rows = pl.Series([int(row) if row >= 0 else None for row in place])
+    return pl.concat(parts).select(pl.all().gather(rows))

@@ -186,6 +186,9 @@ class TaskKFold(BaseCrossValidator):
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
         columns, values = ([], None) if y is None else _read_labels(y)
         task = self._tasks(X, groups)
+        if task is not None and columns and not self.grouped:
+            # Rows without any label teach a task nothing, and stand for none of it.
+            task = np.where(np.any(np.array(columns) >= 0, axis=0), task, -1)
         random_state = check_random_state(self.random_state)
         fold = self._fold(columns, values, task, n_rows, random_state)
         for k in range(self.n_splits):
