@@ -60,6 +60,7 @@ def adapted_net(net, table, y, sample_weight, kind, task_types="auto"):
     if row_tasks:
         targets, losses = net.blueprint.targets, net.blueprint.losses
         labels = _labels_of_known_columns(targets, names, columns)
+        targets.check(labels, losses)
     else:
         kinds = [kind] * len(names)
         if kind == "mixed":

@@ -11,12 +11,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ._adaptation import adapted_net
-from ._incremental import TrainsOn
+from ._incremental import TrainsOn, unchanged_by_errors
 from ._net import RowsDataset, fit_bank
 from ._planning import PlansNetworks
 from ._tasks import (
     check_rows,
     check_task_data,
+    fill_task_column,
+    lacks_task_column,
 )
 from ._views import task_view
 from .encoding import Encoding
@@ -24,6 +26,8 @@ from .encoding import Encoding
 # Fitted, and not for users.
 _HIDDEN = (
     "_task_codes",
+    "_adapted_to",
+    "_encoded_by",
     "_reader",
     "_input_shape",
     "_members",
@@ -92,6 +96,10 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
             If the data is malformed; the message names the task or column.
         FloatingPointError
             If the losses of all members diverge.
+
+        Notes
+        -----
+        A call that raises leaves the estimator as it was before.
         """
         self._validate_params()
         context = self._init_callback_context(max_subtasks=self.max_epochs)
@@ -105,14 +113,15 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
         if self.warm_start and self.__sklearn_is_fitted__():
             data = self._fit_more(X, y, task, sample_weight, hook)
         else:
-            data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
-            random_state = self._random_state()
-            data, calibration = self._set_aside(data, random_state)
-            self._fit_encoder(data)
-            members = self._draw_members(data, self.early_stopping, random_state)
-            plans = self._make_plans(data, members)
-            found = self._trained(plans, data, members, on_epoch=hook(data))
-            vars(self).update(self._names(data) | found)
+            with unchanged_by_errors(self):
+                data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
+                random_state = self._random_state()
+                data, calibration = self._set_aside(data, random_state)
+                self._fit_encoder(data)
+                members = self._draw_members(data, self.early_stopping, random_state)
+                plans = self._make_plans(data, members)
+                found = self._trained(plans, data, members, on_epoch=hook(data))
+                vars(self).update(self._names(data) | found)
         self._calibrate(data, calibration)
         context.call_on_fit_task_end(
             estimator=self,
@@ -147,12 +156,13 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
 
         return on_epoch
 
-    @staticmethod
-    def _names(data):
+    def _names(self, data):
         return {
             "n_tasks_": len(data.task_names),
             "task_names_": np.array(data.task_names),
             "_reader": data.reader,
+            "_encoded_by": repr(self._strategy("encoding")),
+            "_adapted_to": None,
             "_task_codes": {n: i for i, n in enumerate(data.task_names)}
             if data.row_tasks
             else None,
@@ -251,6 +261,8 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
         return self.net_.predict(self._rows(X, task))
 
     def _rows(self, X, task):
+        if self._adapted_to is not None and lacks_task_column(self, X):
+            X = fill_task_column(self, X, self._adapted_to)
         table, ids = check_rows(self, X, task)
         if self._task_codes is None:
             self._warn_of_other_tasks(ids)
@@ -271,7 +283,7 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
         return RowsDataset(table, self._codes_of(ids))
 
     def _warn_of_other_tasks(self, ids):
-        own = getattr(self, "_adapted_to", None)
+        own = self._adapted_to
         if own is None or ids is None:
             return
         others = sorted({str(i) for i in ids.tolist() if i != own})

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ._bank import RowsBank
+from ._bank import RowsBank, join_networks
 from ._encoder_bank import EncodedColumns, embedding_dim
 
 
@@ -98,6 +98,20 @@ class EmbeddingBank(nn.Module):
         self.n_inputs = [self.n_inputs[k] for k in rows.tolist()]
         for name, buffer in self._buffers.items():
             self._buffers[name] = buffer[rows.to(buffer.device)]
+
+    def join_networks(self, parts):
+        """Take over what the networks of several parts have learned.
+
+        Parameters
+        ----------
+        parts : sequence of EmbeddingBank
+            Their encoders together are those of this one, which therefore knows the
+            places of all inputs.
+        """
+        for name, table in self.tables.items():
+            join_networks([part.tables[name] for part in parts], table)
+        if self.waves is not None:
+            join_networks([part.waves for part in parts], self.waves)
 
     def forward(self, inputs):
         """Look up and compute the learned inputs.

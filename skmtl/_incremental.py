@@ -13,6 +13,7 @@ from ._tasks import (
     given_classes,
     given_classes_by_name,
     label_columns,
+    target_transforms,
 )
 
 
@@ -67,7 +68,7 @@ class TrainsOn:
         not called, and there is no ``validation_prediction_`` afterwards.
         """
         self._validate_params()
-        with _unchanged_by_errors(self):
+        with unchanged_by_errors(self):
             if self.__sklearn_is_fitted__():
                 self._check_goes_on("partial_fit")
                 self._check_same_classes(classes, y)
@@ -136,7 +137,7 @@ class TrainsOn:
 
     def _fit_more(self, X, y, task, sample_weight, hook):
         """Fit on from the members there are, and give the data."""
-        with _unchanged_by_errors(self):
+        with unchanged_by_errors(self):
             self._check_goes_on("fit with warm_start=True")
             n_before = self._members.n_members
             if self.n_estimators < n_before:
@@ -178,6 +179,8 @@ class TrainsOn:
         known = {}
         if before.folds is self._members.folds:
             known = dict(zip(before.fold_numbers, self._known_encoders(), strict=True))
+        if self._strategy("architecture").reads_raw:
+            known = dict.fromkeys(new.fold_numbers, self._known_encoders()[0])
         encoders = [known.get(fold) for fold in new.fold_numbers]
         plans = self._make_plans(data, new, encoders)
         self.net_.blueprint.with_settings(plans, self.dtype)  # or they cannot be joined
@@ -225,6 +228,22 @@ class TrainsOn:
                 "the estimator that it was adapted from."
             )
         self._check_sets_nothing_aside(what)
+        self._check_same_inputs_and_targets(what)
+
+    def _check_same_inputs_and_targets(self, what):
+        targets = self.net_.blueprint.targets
+        kinds = ["number" if c is None else "class" for c in targets.classes]
+        transforms = target_transforms(self.target_transform, targets.names, kinds)
+        fitted = [None if t is None else t.transform for t in targets.transforms]
+        for name, before, now in (
+            ("encoding", self._encoded_by, repr(self._strategy("encoding"))),
+            ("target_transform", repr(fitted), repr(transforms)),
+        ):
+            if before != now:
+                raise ValueError(
+                    f"{what} keeps the {name} of the fit before, {before}, and it is "
+                    f"{now} now. Set it back, or fit with warm_start=False."
+                )
 
     def _check_sets_nothing_aside(self, what):
         if getattr(self, "calibration_size", None) is not None:
@@ -249,8 +268,14 @@ class TrainsOn:
 
 
 @contextmanager
-def _unchanged_by_errors(estimator):
-    """Leave an estimator as it was when something goes wrong."""
+def unchanged_by_errors(estimator):
+    """Leave an estimator as it was when something goes wrong.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its attributes are put back.
+    """
     before = dict(vars(estimator))
     try:
         yield

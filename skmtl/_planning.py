@@ -143,9 +143,12 @@ class PlansNetworks:
     def _encoder(self, data, fold, rows, fitted):
         """Fit the encoder of a fold, or take the one that is there."""
         encoding = self._strategy("encoding")
-        fold = fold if encoding.looks_at_rows else None
+        # The modules of users see the same inputs in all members, whatever folds lack.
+        shared = self._strategy("architecture").reads_raw
+        by_fold = encoding.looks_at_rows and not shared
+        fold = fold if by_fold else None
         if fold not in fitted:
-            rows = rows if encoding.looks_at_rows else slice(None)
+            rows = rows if by_fold else slice(None)
             weight = data.weight[rows].max(axis=1)
             categories = [data.categories] if data.categories else []
             fitted[fold] = encoding.fit(data.X[rows], weight, *categories)

@@ -2,7 +2,7 @@
 
 from ._balance import balanced_folds, grouped_folds
 from ._class_weights import check_class_weight
-from ._column import fill_task_column, without_task_column
+from ._column import fill_task_column, lacks_task_column, without_task_column
 from ._data import TaskData, check_task_data, drop_unused_classes, encode_columns
 from ._encoder import TaskEncoder
 from ._folds import kinds_of_rows, validation_folds
@@ -52,6 +52,7 @@ __all__ = [
     "grouped_folds",
     "kinds_of_rows",
     "label_columns",
+    "lacks_task_column",
     "missing_cells",
     "number_labels",
     "target_transforms",

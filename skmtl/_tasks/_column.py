@@ -6,6 +6,30 @@ from scipy import sparse
 _NUMBERS = "biuf"
 
 
+def lacks_task_column(estimator, X):
+    """Tell whether X is a table that misses nothing but its task column.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    X : array-like of shape (n_samples, n_features)
+        The table.
+
+    Returns
+    -------
+    lacks : bool
+        False when there is no task column to miss.
+    """
+    column = estimator.task_column
+    if column is None:
+        return False
+    if isinstance(column, str):
+        return hasattr(X, "columns") and column not in list(X.columns)
+    shape = np.shape(X)
+    return len(shape) == 2 and shape[1] == estimator.n_features_in_ - 1
+
+
 def fill_task_column(estimator, X, task):
     """Say of all rows that they belong to one task.
 

@@ -97,14 +97,36 @@ class TaskEncoder:
                     self.names, transforms, y.T, strict=True
                 )
             ]
-        transformed = self._transform(y)
-        mean, scale = weighted_moments(transformed, weight)
+        self.check(y, losses)
+        mean, scale = weighted_moments(self._transform(y), weight)
         for j, loss in enumerate(losses):
             if self.classes[j] is None:
-                labels = transformed[:, j]
-                self._check_labels(loss, j, labels[~np.isnan(labels)])
                 self.shift[j], self.scale[j] = loss.scaling(mean[j], scale[j])
         return self
+
+    def check(self, y, losses):
+        """Refuse labels that the transforms or the losses cannot take.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples, n_columns)
+            Numbers and class codes, NaN where missing.
+        losses : sequence of Loss, length n_columns
+            By column.
+
+        Raises
+        ------
+        ValueError
+            If labels are outside the range of a loss or a transform.
+        """
+        for transform, column in zip(self.transforms, y.T, strict=True):
+            if transform is not None:
+                transform.check(column)
+        for j, (loss, labels) in enumerate(
+            zip(losses, self._transform(y).T, strict=True)
+        ):
+            if self.classes[j] is None:
+                self._check_labels(loss, j, labels[~np.isnan(labels)])
 
     def _check_labels(self, loss, column, labels):
         transform = self.transforms[column]

@@ -79,6 +79,8 @@ def check_more_data(
     labels = np.where(weight > 0, labels, np.nan)
     if first:
         check_every_task_labelled(known, weight, ids)
+    else:
+        encoder.check(labels, estimator.net_.blueprint.losses)
     rows = np.flatnonzero(weight.any(axis=1))
     if not len(rows):
         raise ValueError(

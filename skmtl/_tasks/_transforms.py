@@ -89,40 +89,64 @@ class LabelTransform:
             one finite number a label.
         """
         known = labels[~np.isnan(labels)]
+        self._check_domain(known)
         self.transformer_ = self._make(known).fit(known[:, None])
+        made = self._checked(known)
+        self.range_ = made.min(), made.max()
+        in_order = made[np.argsort(known, kind="stable")]
+        self.increasing_ = bool((np.diff(in_order) >= 0).all())
+        return self
+
+    def check(self, labels):
+        """Refuse labels that the fitted transform cannot take.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n_samples,)
+            NaN where missing.
+
+        Raises
+        ------
+        ValueError
+            If what comes out is not one finite number a label.
+        """
+        known = labels[~np.isnan(labels)]
+        if len(known):
+            self._check_domain(known)
+            self._checked(known)
+
+    def _checked(self, known):
+        """Transform labels, and refuse what is not one finite number a label."""
         made = np.asarray(self.transformer_.transform(known[:, None]))
-        if made.shape != (len(known), 1) or not np.isfinite(made).all():
+        finite = np.isfinite(made).all()
+        if made.shape != (len(known), 1) or not finite:
             raise ValueError(
                 f"target_transform turns the {len(known)} labels of task {self.name!r} "
                 f"into an array of shape {made.shape}"
-                + (
-                    ""
-                    if np.isfinite(made).all()
-                    else " with infinite or missing values"
-                )
+                + ("" if finite else " with infinite or missing values")
                 + "; it has to give one finite number a label."
             )
-        self.range_ = made.min(), made.max()
-        in_order = made[np.argsort(known, kind="stable"), 0]
-        self.increasing_ = bool((np.diff(in_order) >= 0).all())
-        return self
+        return made[:, 0]
+
+    def _check_domain(self, known):
+        log = isinstance(self.transform, str) and self.transform == "log1p"
+        if log and (known <= -1).any():
+            raise ValueError(
+                "target_transform='log1p' needs labels above -1; the smallest of task "
+                f"{self.name!r} is {known.min():g}. Pass another transform for it, "
+                "such as 'quantile'."
+            )
 
     def _make(self, known):
         if not isinstance(self.transform, str):
             return clone(self.transform)
-        if self.transform == "quantile":
-            return QuantileTransformer(
-                n_quantiles=min(1000, len(known)),
-                output_distribution="normal",
-                subsample=None,
-            )
-        if (known <= -1).any():
-            raise ValueError(
-                f"target_transform='log1p' needs labels above -1; the smallest of task "
-                f"{self.name!r} is {known.min():g}. Pass another transform for it, "
-                "such as 'quantile'."
-            )
-        return FunctionTransformer(np.log1p, np.expm1)
+        if self.transform == "log1p":
+            return FunctionTransformer(np.log1p, np.expm1)
+        return QuantileTransformer(
+            n_quantiles=min(1000, len(known)),
+            output_distribution="normal",
+            subsample=None,
+        )
 
     def forward(self, labels):
         """Transform labels.

@@ -49,9 +49,9 @@ class TorchModule(Architecture):
 
     Notes
     -----
-    Nothing is scaled: standardise X, or pass ``encoding=Standard()`` for a table. The
-    encodings of folds may differ in width; the module gets all of them padded with
-    zeros to the widest.
+    Nothing is scaled: standardise X, or pass ``encoding=Standard()`` for a table. An
+    encoding is then fitted to all rows, those held out included, and shared by the
+    members, so that every module sees inputs of one width.
 
     In training the global generators of torch are seeded for each network and put back
     afterwards, so :class:`torch.nn.Dropout` and kin repeat, and fits in threads take

@@ -1,5 +1,6 @@
 """What the tasks gain from being learned together."""
 
+import inspect
 from numbers import Real
 
 import numpy as np
@@ -211,10 +212,21 @@ def _params_of_one(estimator, names, j, new_name):
             changed[key] = None
         elif _last(key) in _OF_EACH_TASK:
             own = _own_entry(value, names, j)
+            if own is None:
+                own = _default(estimator, key)
             if own is not value and _last(key) == "task_types":
-                own = "auto" if own is None else {new_name: own}
+                own = {new_name: own} if own in ("number", "class") else "auto"
             changed[key] = own
     return changed
+
+
+def _default(estimator, key):
+    """Find the default of an argument, of an estimator or of a step inside it."""
+    prefix = key.rpartition("__")[0]
+    owner = estimator.get_params()[prefix] if prefix else estimator
+    parameter = inspect.signature(type(owner)).parameters.get(_last(key))
+    known = parameter is not None and parameter.default is not parameter.empty
+    return parameter.default if known else None
 
 
 def _own_entry(value, names, j):
