@@ -2,10 +2,10 @@
 
 import torch
 
-from ._bank_net import RowsDataset
 from ._best_epochs import network_tensors
 from ._joint_net import JointNet
 from ._module import Blueprint
+from ._rows_dataset import RowsDataset
 from ._threads import threads_for
 from ._training import BankTraining
 

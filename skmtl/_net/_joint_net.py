@@ -11,8 +11,9 @@ from skorch.callbacks import (
     PrintLog,
 )
 
-from ._bank_net import BankNet, RowsDataset
+from ._bank_net import BankNet
 from ._resumable import ResumableNet
+from ._rows_dataset import RowsDataset
 
 
 class JointNet(ResumableNet, BankNet):
