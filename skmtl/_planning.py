@@ -16,6 +16,11 @@ from .loss import by_alias, resolve
 from .weighting import Equal, Weighting
 
 _DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
+_FAMILIES = {
+    "architecture": (Architecture, "skmtl.architecture.HardSharing()"),
+    "weighting": (Weighting, "skmtl.weighting.PCGrad()"),
+    "encoding": (Encoding, "skmtl.encoding.Standard()"),
+}
 
 
 class PlansNetworks:
@@ -86,6 +91,14 @@ class PlansNetworks:
                 "architecture is a torch module; wrap it: architecture=TorchModule("
                 f"{type(self.architecture).__name__}(...))."
             )
+        for name, (family, example) in _FAMILIES.items():
+            value = getattr(self, name)
+            # scikit-learn's own message would name a private module.
+            if value is not None and not isinstance(value, family):
+                raise ValueError(
+                    f"The {name!r} parameter of {type(self).__name__} must be an "
+                    f"object such as {example}, or None. Got {value!r} instead."
+                )
         super()._validate_params()
 
     def _default(self, name):

@@ -816,3 +816,16 @@ def test_an_interrupt_in_the_first_epoch_is_an_interrupt(kind, when):
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
     assert not hasattr(model, "net_")
+
+
+def test_tasks_of_one_row_each_are_warned_of(kind):
+    X, y = data_of(kind)
+    with pytest.warns(UserWarning, match=r"task_column=0 makes each of the \d+ rows"):
+        cheap(kind, task_column=0).fit(X, y[:, 0])
+
+
+@pytest.mark.parametrize("name", ["architecture", "weighting", "encoding"])
+def test_a_choice_that_is_no_object_is_told_an_example(kind, name):
+    X, y = data_of(kind)
+    with pytest.raises(ValueError, match=rf"must be an object such as skmtl\.{name}\."):
+        cheap(kind, **{name: "pcgrad"}).fit(X, y)

@@ -37,6 +37,7 @@ from skmtl.metrics import (
     per_task_scores,
 )
 from skmtl.metrics._gain import _params_of_one, corrected_interval
+from skmtl.model_selection import TaskKFold
 
 from .instances import (
     classification_data,
@@ -869,7 +870,7 @@ def test_least_squares_gain_nothing():
     assert (gain["n_folds"] == 5).all()
     np.testing.assert_allclose(gain[["gain", "lower", "upper"]], 0, atol=1e-12)
     expected = cross_val_score(
-        LinearRegression(), X, y, cv=KFold(5, shuffle=True, random_state=0),
+        LinearRegression(), X, y, cv=TaskKFold(5, random_state=0),
         scoring="r2",
     )  # fmt: skip
     assert gain.loc["overall", "joint"] == pytest.approx(expected.mean())

@@ -8,6 +8,7 @@ from ._encoder import TaskEncoder
 from ._folds import kinds_of_rows, validation_folds
 from ._ids import check_ids, distinct_ids, task_ids
 from ._kinds import task_kinds
+from ._kinds_of_labels import kinds_of_labels, mean_ranks
 from ._labels import (
     as_array,
     class_labels,
@@ -50,9 +51,11 @@ __all__ = [
     "given_classes",
     "given_classes_by_name",
     "grouped_folds",
+    "kinds_of_labels",
     "kinds_of_rows",
     "label_columns",
     "lacks_task_column",
+    "mean_ranks",
     "missing_cells",
     "number_labels",
     "target_transforms",

@@ -209,6 +209,7 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
     codes, task_names = None, names
     if ids is not None:
         task_names, codes = distinct_ids(ids[rows])
+        _warn_of_measurements(estimator, task_names, len(rows))
     return TaskData(
         table[rows],
         labels,
@@ -332,6 +333,21 @@ def drop_unused_classes(y, classes, weight):
         y[labelled, j] = new[y[labelled, j].astype(int)]
         kept.append(known[used])
     return y, kept
+
+
+def _warn_of_measurements(estimator, task_names, n_rows):
+    """Warn of ids that look like a column of numbers named by mistake."""
+    fractions = any(isinstance(n, float) and not n.is_integer() for n in task_names)
+    if fractions and len(task_names) == n_rows:
+        source = "task"
+        if estimator.task_column is not None:
+            source = f"task_column={estimator.task_column!r}"
+        warnings.warn(
+            f"{source} makes each of the {n_rows} rows a task of its own; name a "
+            "column of ids.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _warn_of_single_classes(names, classes):

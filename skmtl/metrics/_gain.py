@@ -6,9 +6,11 @@ from numbers import Real
 import numpy as np
 from scipy import stats
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.model_selection import KFold, check_cv
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from .._tasks import balanced_folds, kinds_of_labels
 from ._answers import Answers
 from ._frames import import_pandas, take_rows
 from ._names import named_scorers
@@ -44,7 +46,7 @@ def gain_over_single_task(
     y : array-like of shape (n_samples, n_tasks)
         Labels; some may be missing.
     cv : int, cross-validation generator or iterable, default=5
-        An int is that many shuffled folds.
+        An int is that many folds that hold classes and missing labels in proportion.
     scoring : str or TaskScorer, default=None
         None is R2 for regressors, accuracy for classifiers, and ``"d2"`` for tasks of
         both kinds.
@@ -107,7 +109,7 @@ def gain_over_single_task(
             random_state = np.random.RandomState(
                 np.random.SeedSequence().generate_state(4)
             )
-        cv = KFold(int(cv), shuffle=True, random_state=random_state)
+        cv = _balanced(y, int(cv), check_random_state(random_state))
     folds = list(check_cv(cv).split(X, y))
     parallel = Parallel(n_jobs=n_jobs)
     joint = parallel(
@@ -218,6 +220,14 @@ def _params_of_one(estimator, names, j, new_name):
                 own = {new_name: own} if own in ("number", "class") else "auto"
             changed[key] = own
     return changed
+
+
+def _balanced(y, n_folds, random_state):
+    """Deal classes and missing labels evenly; lone rows of a class stay in training."""
+    columns, values = kinds_of_labels(y)
+    rows = np.arange(len(columns[0]))
+    fold = balanced_folds(columns, len(rows), n_folds, random_state, values=values)
+    return [(rows[fold != k], rows[fold == k]) for k in range(n_folds)]
 
 
 def _default(estimator, key):

@@ -3,7 +3,6 @@
 from numbers import Integral
 
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state, indexable
 
@@ -11,17 +10,13 @@ from .._tasks import (
     as_array,
     balanced_folds,
     check_ids,
-    class_labels,
     distinct_ids,
     grouped_folds,
+    kinds_of_labels,
     kinds_of_rows,
-    label_columns,
-    missing_cells,
+    mean_ranks,
     task_ids,
 )
-
-# More distinct whole numbers than this are counts or amounts, not classes.
-_MOST_CLASSES = 20
 
 
 class TaskKFold(BaseCrossValidator):
@@ -174,7 +169,7 @@ class TaskKFold(BaseCrossValidator):
         if data.task is not None:
             columns = columns[1:]
         number = [classes is None for classes in data.encoder.classes]
-        values = _ranks(data.y[:, number]) if any(number) else None
+        values = mean_ranks(data.y[:, number]) if any(number) else None
         fold = self._fold(columns, values, data.task, len(data.X), random_state)
         return [
             (np.flatnonzero(fold != k), np.flatnonzero(fold == k))
@@ -184,7 +179,7 @@ class TaskKFold(BaseCrossValidator):
     def _iter_test_masks(self, X=None, y=None, groups=None):
         X, y, groups = indexable(X, y, groups)
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
-        columns, values = ([], None) if y is None else _read_labels(y)
+        columns, values = ([], None) if y is None else kinds_of_labels(y)
         task = self._tasks(X, groups)
         if task is not None and columns and not self.grouped:
             # Rows without any label teach a task nothing, and stand for none of it.
@@ -232,47 +227,3 @@ class TaskKFold(BaseCrossValidator):
                 "class or a task. Lower n_splits."
             )
         return fold
-
-
-def _read_labels(y):
-    """Read codes of classes, or of presence, and the ranks of numbers."""
-    columns, numbers = [], []
-    for name, column in zip(*label_columns(y)[:2], strict=True):
-        missing = missing_cells(column)
-        labels = _as_numbers(column[~missing])
-        if labels is None:
-            codes = class_labels(name, column)[0]
-            columns.append(np.nan_to_num(codes, nan=-1).astype(int))
-        else:
-            columns.append(-missing.astype(int))
-            numbers.append(np.full(len(column), np.nan))
-            numbers[-1][~missing] = labels
-    return columns, _ranks(np.stack(numbers, axis=1)) if numbers else None
-
-
-def _as_numbers(labels):
-    """Turn labels into floats; None where they are classes."""
-    if labels.dtype.kind == "O":
-        kinds = {type(label) for label in labels}
-        if any(issubclass(k, (bool, np.bool_, str, bytes)) for k in kinds):
-            return None
-        try:
-            labels = labels.astype(float)
-        except (TypeError, ValueError):
-            return None
-    if labels.dtype.kind not in "iufmM":
-        return None
-    labels = labels.astype(float)
-    distinct = np.unique(labels)
-    if len(distinct) <= _MOST_CLASSES and (distinct == np.floor(distinct)).all():
-        return None
-    return labels
-
-
-def _ranks(y):
-    """Average the ranks of the numbers of each row, from 0 to 1; 1/2 where none is."""
-    present = ~np.isnan(y)
-    ranks = np.full(y.shape, 0.5)
-    for j, labelled in enumerate(present.T):
-        ranks[labelled, j] = (rankdata(y[labelled, j]) - 0.5) / max(labelled.sum(), 1)
-    return ranks.sum(axis=1) / y.shape[1]
