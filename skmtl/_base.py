@@ -110,10 +110,10 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
         hook = partial(self._epoch_hook, context, X, y, metadata)
         calibration = None
-        if self.warm_start and self.__sklearn_is_fitted__():
-            data = self._fit_more(X, y, task, sample_weight, hook)
-        else:
-            with unchanged_by_errors(self):
+        with unchanged_by_errors(self):
+            if self.warm_start and self.__sklearn_is_fitted__():
+                data = self._fit_more(X, y, task, sample_weight, hook)
+            else:
                 data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
                 random_state = self._random_state()
                 data, calibration = self._set_aside(data, random_state)
@@ -122,7 +122,7 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
                 plans = self._make_plans(data, members)
                 found = self._trained(plans, data, members, on_epoch=hook(data))
                 vars(self).update(self._names(data) | found)
-        self._calibrate(data, calibration)
+            self._calibrate(data, calibration)
         context.call_on_fit_task_end(
             estimator=self,
             X=X,
@@ -290,9 +290,8 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
         if others:
             warnings.warn(
                 f"This {type(self).__name__} is adapted to task {own!r}, and X has "
-                "rows "
-                f"of others, such as {others[0]!r}. They are predicted as {own!r}; use "
-                "the estimator it was adapted from for them.",
+                f"rows of others, such as {others[0]!r}. They are predicted as {own!r}"
+                "; use the estimator it was adapted from for them.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -302,7 +301,8 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
         codes = np.array([self._task_codes.get(i, unknown) for i in ids.tolist()])
         if (codes == unknown).any():
             names = sorted({str(i) for i in ids[codes == unknown].tolist()})
-            found = f"{len(names)} tasks that fit did not see: {', '.join(names[:5])}"
+            found = f"{len(names)} task{'s' * (len(names) > 1)} that fit did not see: "
+            found += ", ".join(names[:5])
             found += ", ..." if len(names) > 5 else ""
             if self.unknown_task == "error":
                 raise ValueError(

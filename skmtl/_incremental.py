@@ -137,22 +137,21 @@ class TrainsOn:
 
     def _fit_more(self, X, y, task, sample_weight, hook):
         """Fit on from the members there are, and give the data."""
-        with unchanged_by_errors(self):
-            self._check_goes_on("fit with warm_start=True")
-            n_before = self._members.n_members
-            if self.n_estimators < n_before:
-                raise ValueError(
-                    f"n_estimators={self.n_estimators} is smaller than the {n_before} "
-                    "members of the fit before, and warm_start=True only adds to them. "
-                    "Take some of estimators_, or fit with warm_start=False."
-                )
-            data = self._more_data(X, y, task, sample_weight)
-            before = self._with_folds_for(data)
-            if self.n_estimators == n_before:
-                found = self._train_on(data, before.trained_on(), hook(data))
-            else:
-                found = self._add(data, before, hook(data))
-            vars(self).update(found)
+        self._check_goes_on("fit with warm_start=True")
+        n_before = self._members.n_members
+        if self.n_estimators < n_before:
+            raise ValueError(
+                f"n_estimators={self.n_estimators} is smaller than the {n_before} "
+                "members of the fit before, and warm_start=True only adds to them. "
+                "Take some of estimators_, or fit with warm_start=False."
+            )
+        data = self._more_data(X, y, task, sample_weight)
+        before = self._with_folds_for(data)
+        if self.n_estimators == n_before:
+            found = self._train_on(data, before.trained_on(), hook(data))
+        else:
+            found = self._add(data, before, hook(data))
+        vars(self).update(found)
         return data
 
     def _train_on(self, data, members, on_epoch):

@@ -215,7 +215,7 @@ def test_a_row_task_without_labels_is_left_out(kind):
     with pytest.warns(UserWarning, match="Task 13 has no labels in y and is left out"):
         model = cheap(kind).fit(X, y, task=task)
     assert 13 not in model.task_names_
-    with pytest.warns(UserWarning, match="1 tasks that fit did not see: 13"):
+    with pytest.warns(UserWarning, match="1 task that fit did not see: 13"):
         model.predict(X, task=task)
 
 

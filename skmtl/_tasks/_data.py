@@ -17,7 +17,7 @@ from ._labels import (
 )
 from ._reader import TableReader
 from ._rows import check_rows
-from ._weights import check_sample_weight
+from ._weights import weighted_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,9 +191,7 @@ def check_task_data(estimator, X, y, task=None, sample_weight=None, *, kind):
     if kind == "mixed":
         kinds = task_kinds(y, names, columns, estimator.task_types)
     labels, classes = encode_columns(names, columns, kinds)
-    weight = check_sample_weight(sample_weight, len(table), len(names), names)
-    weight = np.where(np.isnan(labels), 0.0, weight)
-    labels = np.where(weight > 0, labels, np.nan)
+    labels, weight = weighted_labels(labels, sample_weight, names)
     check_every_task_labelled(names, weight, ids)
     rows = np.flatnonzero(weight.any(axis=1))
     if len(rows) < 2:

@@ -16,7 +16,7 @@ from ._labels import (
 )
 from ._reader import TableReader
 from ._rows import check_rows
-from ._weights import check_sample_weight
+from ._weights import weighted_labels
 
 
 def check_more_data(
@@ -74,9 +74,7 @@ def check_more_data(
         check_row_tasks(estimator, ids, task_names is not None)
         _check_columns(y, known, task_names, encoder)
     labels = encode_known(known, columns, encoder.classes)
-    weight = check_sample_weight(sample_weight, len(table), len(known), known)
-    weight = np.where(np.isnan(labels), 0.0, weight)
-    labels = np.where(weight > 0, labels, np.nan)
+    labels, weight = weighted_labels(labels, sample_weight, known)
     if first:
         check_every_task_labelled(known, weight, ids)
     else:

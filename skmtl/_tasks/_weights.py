@@ -63,6 +63,30 @@ def check_sample_weight(sample_weight, n_samples, n_columns, names, *, every_tas
     return weight.astype(np.float64)
 
 
+def weighted_labels(labels, sample_weight, names):
+    """Weigh the cells of a label table; a cell of weight 0 is a missing label.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_samples, n_columns)
+        NaN where a label is missing.
+    sample_weight : None, array-like of shape (n_samples,) or (n_samples, n_columns)
+        Weights of rows or of cells.
+    names : list, length n_columns
+        Column names, for messages.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_samples, n_columns)
+        NaN where there is no weight.
+    weight : ndarray of shape (n_samples, n_columns)
+        0 where there is no label.
+    """
+    weight = check_sample_weight(sample_weight, *labels.shape, names)
+    weight = np.where(np.isnan(labels), 0.0, weight)
+    return np.where(weight > 0, labels, np.nan), weight
+
+
 def check_task_weights(task_weights, names, sizes, row_tasks):
     """Turn ``task_weights`` into numbers that sum to the number of tasks.
 
