@@ -130,7 +130,7 @@ for case, title in enumerate(CASES):
 # A dot is a split: the error of one trunk against that of a net for the question alone.
 # Below the line the shared trunk is better.
 
-figure, axes = plt.subplots(1, 3, figsize=(11, 3.9), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(11, 4.4), layout="constrained")
 framed = np.pad(X[:25, 0], ((0, 0), (1, 1), (1, 1)))
 samples = np.block([[framed[5 * i + j] for j in range(5)] for i in range(5)])
 axes[0].imshow(samples, cmap="gray_r")
