@@ -17,6 +17,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._predictions import Fold, put_together
+from ._rows import own_rows, take
 from ._task_kfold import TaskKFold
 
 _METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
@@ -191,32 +192,16 @@ def _check_tests(rows, n_samples):
 def _fit_and_predict(estimator, X, y, train, test, for_fit, for_method, method):
     n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
     estimator.fit(
-        _take(X, train),
-        _take(y, train),
-        **{name: _own(value, train, n_samples) for name, value in for_fit.items()},
+        take(X, train),
+        take(y, train),
+        **{name: own_rows(value, train, n_samples) for name, value in for_fit.items()},
     )
     predictions = getattr(estimator, method)(
-        _take(X, test),
-        **{name: _own(value, test, n_samples) for name, value in for_method.items()},
+        take(X, test),
+        **{
+            name: own_rows(value, test, n_samples) for name, value in for_method.items()
+        },
     )
     classes = None if method == "predict" else getattr(estimator, "classes_", None)
     names = getattr(estimator, "task_names_", None)
     return Fold(test, predictions, classes, names)
-
-
-def _own(value, rows, n_samples):
-    """Take rows of what has one entry a row; leave what has not."""
-    if isinstance(value, (str, bytes, dict)) or value is None:
-        return value
-    shape = getattr(value, "shape", None)
-    if shape is None:
-        shape = (len(value),) if hasattr(value, "__len__") else ()
-    return _take(value, rows) if len(shape) and shape[0] == n_samples else value
-
-
-def _take(values, rows):
-    if hasattr(values, "iloc"):
-        return values.iloc[rows]
-    if hasattr(values, "shape"):
-        return values[rows]
-    return [values[i] for i in rows]
