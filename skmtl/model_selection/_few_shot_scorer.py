@@ -45,10 +45,11 @@ def make_few_shot_scorer(scoring=None, *, n_shots=5, n_episodes=5, random_state=
 
     Returns
     -------
-    scorer : callable(estimator, X, y, *, task=None)
-        It finds the tasks by the ``task_column`` of the estimator, looked up inside
-        pipelines, searches, transformed targets and frozen estimators. Without a
-        column it asks for the metadata `task`, with metadata routing enabled.
+    scorer : callable
+        Of a fitted estimator, X and y, and the keyword `task`. It finds the tasks by
+        the ``task_column`` of the estimator, looked up inside pipelines, searches,
+        transformed targets and frozen estimators. Without a column it asks for the
+        metadata `task`, with metadata routing enabled.
 
     Raises
     ------

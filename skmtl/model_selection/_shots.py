@@ -159,7 +159,7 @@ def expected_warnings_off():
     ``report_undefined``.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*that fit did not see")
+        warnings.filterwarnings("ignore", message=".*that (fit|adapt) did not see")
         warnings.filterwarnings(
             "ignore", message=".*classes that the model did not see"
         )
