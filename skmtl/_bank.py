@@ -130,9 +130,17 @@ class DropoutBank(nn.Module):
         """
         if not (self.training and self._drops):
             return features
-        return features * self.streams.keep_mask(
-            self.purpose, self.rates, *features.shape[1:], features.dtype
+        n_networks, n_rows, n_units = features.shape
+        # Networks of tasks stand behind the network they come from, and share its key.
+        per_key = n_networks // len(self.streams.keys)
+        mask = self.streams.keep_mask(
+            self.purpose,
+            self.rates[:: len(self.rates) // len(self.streams.keys)],
+            n_rows * per_key,
+            n_units,
+            features.dtype,
         )
+        return features * mask.view(features.shape)
 
 
 class RowsBank(nn.Module):

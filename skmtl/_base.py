@@ -2,18 +2,14 @@
 
 import copy
 import warnings
-from functools import partial
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ._adaptation import adapted_net
-from ._incremental import TrainsOn, unchanged_by_errors
+from ._fitting import FitsNetworks
+from ._incremental import TrainsOn
 from ._net import RowsDataset, fit_bank
-from ._planning import PlansNetworks
 from ._tasks import (
     check_rows,
     check_task_data,
@@ -21,116 +17,30 @@ from ._tasks import (
     lacks_task_column,
 )
 from ._views import task_view
-from .encoding import Encoding
-
-# Fitted, and not for users.
-_HIDDEN = (
-    "_task_codes",
-    "_adapted_to",
-    "_encoded_by",
-    "_reader",
-    "_input_shape",
-    "_members",
-    "_moments",
-    "_held_out",
-    "_noise",
-    "_calibration",
-)
 
 
-class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
-    """Fit a bank of networks to tasks; subclasses say what labels are.
-
-    Subclasses set ``_kind`` ("number" or "class") and ``_decode``, the method of the
-    task encoder that turns predictions into what ``predict`` returns.
-    """
-
-    __metadata_request__fit = {"task": True}
-    __metadata_request__partial_fit = {"task": True}
-    __metadata_request__predict = {"task": True}
-    __metadata_request__predict_proba = {"task": True}
-    __metadata_request__score = {"task": True}
-
-    _kind: str
-    _decode: str
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.target_tags.multi_output = True
-        if self.encoding is None or isinstance(self.encoding, Encoding):
-            tags.input_tags.allow_nan = self._encoding_trait("allows_missing")
-            tags.input_tags.three_d_array = self._encoding_trait("keeps_shape")
-        return tags
+class BaseTaskNet(TrainsOn, FitsNetworks):
+    """Fit a bank of networks to tasks; subclasses say what labels are."""
 
     # -- fit ---------------------------------------------------------------------
 
-    @with_callbacks
-    def fit(self, X, y, *, task=None, sample_weight=None):
-        """Fit the networks.
+    def _n_epochs(self):
+        return self.max_epochs
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The table. Missing values are allowed. In a DataFrame, of pandas or polars,
-            columns of strings and of category dtype are categories. For a TorchModule
-            with ``encoding=None`` an array of any rank, without missing values.
-        y : array-like of shape (n_samples,) or (n_samples, n_tasks)
-            Labels, one column a task. NaN, None, NaT and pandas' NA mean that a label
-            is missing.
-        task : array-like of shape (n_samples,), optional
-            The task of each row, for row tasks. Everything in scikit-learn works with
-            ``task_column``; this argument only where metadata is routed.
-        sample_weight : array-like of shape (n_samples,) or (n_samples, n_tasks), \
-                optional
-            Weight of each row, or of each cell of y.
-
-        Returns
-        -------
-        self : estimator
-            Fitted.
-
-        Raises
-        ------
-        ValueError
-            If the data is malformed; the message names the task or column.
-        FloatingPointError
-            If the losses of all members diverge.
-
-        Notes
-        -----
-        A call that raises leaves the estimator as it was before.
-        """
-        self._validate_params()
-        context = self._init_callback_context(max_subtasks=self.max_epochs)
-        metadata = {"task": task, "sample_weight": sample_weight}
-        metadata = {
-            name: given for name, given in metadata.items() if given is not None
-        }
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
-        hook = partial(self._epoch_hook, context, X, y, metadata)
+    def _learn(self, X, y, task, sample_weight, hook):
         calibration = None
-        with unchanged_by_errors(self):
-            if self.warm_start and self.__sklearn_is_fitted__():
-                data = self._fit_more(X, y, task, sample_weight, hook)
-            else:
-                data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
-                random_state = self._random_state()
-                data, calibration = self._set_aside(data, random_state)
-                self._fit_encoder(data)
-                members = self._draw_members(data, self.early_stopping, random_state)
-                plans = self._make_plans(data, members)
-                found = self._trained(plans, data, members, on_epoch=hook(data))
-                vars(self).update(self._names(data) | found)
-            self._calibrate(data, calibration)
-        context.call_on_fit_task_end(
-            estimator=self,
-            X=X,
-            y=y,
-            metadata=metadata,
-            reconstruction_attributes=self._fitted_attributes,
-        )
-        return self
+        if self.warm_start and self.__sklearn_is_fitted__():
+            data = self._fit_more(X, y, task, sample_weight, hook)
+        else:
+            data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
+            random_state = self._random_state()
+            data, calibration = self._set_aside(data, random_state)
+            self._fit_encoder(data)
+            members = self._draw_members(data, self.early_stopping, random_state)
+            plans = self._make_plans(data, members)
+            found = self._trained(plans, data, members, on_epoch=hook(data))
+            vars(self).update(self._names(data) | found)
+        self._calibrate(data, calibration)
 
     def _set_aside(self, data, random_state):
         """Split off rows that no network sees; by default none."""
@@ -138,23 +48,6 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
 
     def _calibrate(self, data, calibration):
         """Learn from rows and predictions that no network was trained on."""
-
-    def _epoch_hook(self, context, X, y, metadata, data):
-        """Tell scikit-learn's callbacks about every epoch."""
-
-        def on_epoch(net):
-            # Neither pickled nor copied: the callbacks see the net as it is now.
-            epoch = context.subcontext(task_name="epoch")
-            epoch.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
-            return epoch.call_on_fit_task_end(
-                estimator=self,
-                X=X,
-                y=y,
-                metadata=metadata,
-                reconstruction_attributes=lambda: self._names(data) | {"net_": net},
-            )
-
-        return on_epoch
 
     def _names(self, data):
         return {
@@ -196,43 +89,6 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
             found["_held_out"] = np.full((data.n_samples, held_out.shape[1]), np.nan)
             found["_held_out"][data.rows] = held_out
         return found
-
-    def _surviving_members(self, training, interrupted):
-        n_members = len(training.plans)
-        n_epochs = len(training.weight_history)
-        for member, (epoch, task) in training.diverged.items():
-            warnings.warn(
-                f"Member {member} of {type(self).__name__} diverged in epoch {epoch}: "
-                f"its loss is not finite, first in task {task!r}. It is left out; "
-                "lower lr, or set clip_norm.",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
-        if len(training.diverged) == n_members:
-            raise FloatingPointError(
-                f"All {n_members} members of {type(self).__name__} diverged: their "
-                "losses are not finite. Lower lr, set clip_norm, or look for huge "
-                "values in X."
-            )
-        kept = [k for k in range(n_members) if k not in training.diverged]
-        began = training.start is not None or (training.best_epoch[kept] > 0).all()
-        if not n_epochs or not began:
-            raise KeyboardInterrupt("interrupted before the first epoch was complete")
-        if interrupted:
-            warnings.warn(
-                f"Training was interrupted after {n_epochs} of {self.max_epochs} "
-                "epochs; the best weights so far are kept.",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
-        return kept
-
-    def _fitted_attributes(self):
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if name.endswith("_") or name in _HIDDEN
-        }
 
     # -- predict -----------------------------------------------------------------
 
@@ -416,16 +272,6 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
     # -- what was learned --------------------------------------------------------
 
     @property
-    def history_(self):
-        """Losses of every epoch, skorch History."""
-        return self._fitted("history_").history
-
-    @property
-    def architecture_(self):
-        """The fitted architecture, ArchitectureModule."""
-        return self._fitted("architecture_").module_.architecture
-
-    @property
     def weighting_(self):
         """The fitted weighting, WeightingModule."""
         return self._fitted("weighting_").module_.weighting
@@ -455,13 +301,3 @@ class BaseTaskNet(TrainsOn, PlansNetworks, CallbackSupportMixin, BaseEstimator):
                 "with early_stopping=True, and not when it is adapted or a member."
             )
         return self.net_.module_.losses.split(self._held_out)
-
-    def _fitted(self, name):
-        if "net_" not in vars(self):
-            raise AttributeError(
-                f"{type(self).__name__} has no attribute {name!r} before fit."
-            )
-        return self.net_
-
-    def __sklearn_is_fitted__(self):
-        return "net_" in vars(self)

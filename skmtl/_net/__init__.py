@@ -2,21 +2,37 @@
 
 from ._bank_net import BankNet
 from ._column_losses import ColumnLosses
-from ._fit import fit_bank
+from ._episodes import Episodes, EpisodeSettings, EpisodicPlan
+from ._fit import fit_bank, fit_episodes
 from ._join import joined_history
 from ._joint_net import JointNet
+from ._learner import Learner, LearnerModule, by_network, masked_mean, weighted_means
 from ._module import Blueprint
+from ._optimizer import BankAdamW, BankSGD
 from ._plan import Hyperparameters, NetworkPlan
 from ._rows_dataset import RowsDataset
+from ._threads import threads_for
 
 __all__ = [
+    "BankAdamW",
     "BankNet",
+    "BankSGD",
     "Blueprint",
     "ColumnLosses",
+    "EpisodeSettings",
+    "Episodes",
+    "EpisodicPlan",
     "Hyperparameters",
     "JointNet",
+    "Learner",
+    "LearnerModule",
     "NetworkPlan",
     "RowsDataset",
+    "by_network",
     "fit_bank",
+    "fit_episodes",
     "joined_history",
+    "masked_mean",
+    "threads_for",
+    "weighted_means",
 ]

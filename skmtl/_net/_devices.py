@@ -86,7 +86,7 @@ def _is_there(device):
     return False
 
 
-def step_work(module, plans):
+def step_work(module, plans, n_rows=None):
     """Count the multiply-adds of one training step of a whole bank.
 
     Parameters
@@ -95,6 +95,8 @@ def step_work(module, plans):
         Its weights.
     plans : sequence of NetworkPlan
         Rows of a batch.
+    n_rows : int, optional
+        Rows of a batch, if not those of the plans.
 
     Returns
     -------
@@ -102,5 +104,6 @@ def step_work(module, plans):
         Rows of a RowsBank are left out: a batch touches few of them.
     """
     # All networks together: each meets the rows of its own batch.
-    n_rows = max(-(-len(p.train_rows) // p.n_batches) for p in plans)
+    if n_rows is None:
+        n_rows = max(-(-len(p.train_rows) // p.n_batches) for p in plans)
     return 3.0 * n_rows * module.architecture.work

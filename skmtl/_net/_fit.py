@@ -1,8 +1,9 @@
-"""The one training primitive."""
+"""The one training primitive, on batches of rows and on episodes."""
 
 import torch
 
 from ._best_epochs import network_tensors
+from ._episodic_training import EpisodicBlueprint, EpisodicNet, EpisodicTraining
 from ._joint_net import JointNet
 from ._module import Blueprint
 from ._rows_dataset import RowsDataset
@@ -68,22 +69,75 @@ def fit_bank(
     if moments is not None:
         training.optimizer.load_state_dict(moments)
     net = JointNet(
-        blueprint,
-        training,
-        decode,
-        on_epoch,
-        max_epochs=max(plan.hyperparameters.max_epochs for plan in plans),
-        batch_size=max(plan.hyperparameters.batch_size for plan in plans),
-        callbacks=callbacks,
-        device=str(training.device),
-        verbose=verbose,
+        blueprint, training, decode, on_epoch, **_settings(training, callbacks, verbose)
     )
+    return _trained(net, training), training
+
+
+def fit_episodes(
+    plans,
+    data,
+    pool,
+    learner,
+    slots,
+    *,
+    device="cpu",
+    dtype="float32",
+    decode="numbers",
+    callbacks=None,
+    on_epoch=None,
+    verbose=0,
+):
+    """Train the networks of some plans together, on episodes.
+
+    Parameters
+    ----------
+    plans : sequence of EpisodicPlan
+        One a network.
+    data : TaskData
+        What they train on.
+    pool : TaskPool
+        Its entries, by task.
+    learner : Learner
+        How tasks are learned from their support rows.
+    slots : list
+        Classes that the heads tell apart by column of an entry, None for numbers.
+    device, dtype, decode, callbacks, on_epoch, verbose : optional
+        As for :func:`fit_bank`.
+
+    Returns
+    -------
+    net : EpisodicNet
+        Trained, with the best epoch of every network in place.
+    training : EpisodicTraining
+        The record.
+    """
+    blueprint = EpisodicBlueprint.of_episodes(plans, data, pool, dtype, learner, slots)
+    training = EpisodicTraining(blueprint, plans, data, pool, device)
+    settings = _settings(training, callbacks, verbose)
+    net = EpisodicNet(blueprint, training, decode, on_epoch, **settings)
+    return _trained(net, training), training
+
+
+def _settings(training, callbacks, verbose):
+    choices = [plan.hyperparameters for plan in training.plans]
+    return {
+        "max_epochs": max(choice.max_epochs for choice in choices),
+        "batch_size": max(choice.batch_size for choice in choices),
+        "callbacks": callbacks,
+        "device": str(training.device),
+        "verbose": verbose,
+    }
+
+
+def _trained(net, training):
+    data = training.data
     with threads_for(training.work):
         net.partial_fit(RowsDataset(data.X, data.task, _labels(data)))
         training.finish()
         net.settle()
     net._training = net._on_epoch = None
-    return net, training
+    return net
 
 
 def _learned(net):

@@ -13,6 +13,7 @@ from .._encoder_bank import EncodedColumns, EncoderBank
 from .._shape import BankShape
 from .._strategy import Strategy
 from ._column_losses import ColumnLosses
+from ._optimizer import BankAdamW
 
 if TYPE_CHECKING:
     from .._tasks import TaskEncoder
@@ -95,6 +96,11 @@ class Blueprint:
             dtype,
             data.input_shape,
         )
+
+    @property
+    def n_classes(self):
+        """Classes that the heads tell apart by column, None for numbers; list."""
+        return self.targets.n_classes
 
     def with_settings(self, plans, dtype):
         """Keep the networks, encoders and targets, and take over new settings.
@@ -247,12 +253,16 @@ class BankModule(nn.Module):
         From losses and gradients to weights.
     losses : ColumnLosses
         From outputs to the loss of each cell.
+    optimizer_class : type
+        What trains it.
     """
+
+    optimizer_class = BankAdamW
 
     def __init__(self, blueprint, streams=None):
         super().__init__()
         self.encoder = EncoderBank(blueprint.encoders, blueprint.encoder_index)
-        self.losses = ColumnLosses(blueprint.losses, blueprint.targets.n_classes)
+        self.losses = ColumnLosses(blueprint.losses, blueprint.n_classes)
         dtype = getattr(torch, blueprint.dtype)
         self.embedding = EmbeddingBank(
             blueprint.encoders, blueprint.encoder_index, streams, dtype
@@ -281,6 +291,16 @@ class BankModule(nn.Module):
         for part in self.modules():
             if hasattr(part, "streams"):
                 part.streams = streams
+
+    def undecayed_parameters(self):
+        """List the parameters beside embedding and architecture; no decay acts on them.
+
+        Returns
+        -------
+        parameters : list of Parameter
+            Each of shape (n_networks, ...).
+        """
+        return list(self.weighting.parameters())
 
     def forward(self, inputs, task=None):
         """Compute outputs from encoded rows.

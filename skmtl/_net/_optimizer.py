@@ -283,6 +283,28 @@ class BankAdamW(torch.optim.Optimizer):
         p.view(-1, p.shape[-1]).index_copy_(0, ids, moved)
 
 
+class BankSGD(BankAdamW):
+    """Plain gradient descent with a rate a network, without any moment.
+
+    Rows of a RowsBank are updated as by :class:`BankAdamW`.
+    """
+
+    def _step_alike(self, groups, n_steps):
+        for group in groups:
+            self._step_each(group, None)
+
+    def _step_each(self, group, active):
+        rates = torch.as_tensor(group["lr"] * self.schedule * self.rates)
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            rate = rates.to(p.dtype).to(p.device).view(-1, *[1] * (p.ndim - 1))
+            step = rate * p.grad
+            if active is not None:
+                step = step * active.view(-1, *[1] * (p.ndim - 1))
+            p.sub_(step)
+
+
 def bank_optimizer(module, plans):
     """Make the optimizer of a bank, with the groups that its parameters fall into.
 
@@ -315,10 +337,10 @@ def bank_optimizer(module, plans):
         for name, parameter in part.named_parameters():
             if id(parameter) not in in_rows:
                 (decayed if name.endswith("weight") else free).append(parameter)
-    free += list(module.weighting.parameters())
+    free += module.undecayed_parameters()
     groups = [{"params": decayed}, {"params": free, "decay": False}, *lazy]
     choices = [plan.hyperparameters for plan in plans]
-    return BankAdamW(
+    return module.optimizer_class(
         [group for group in groups if group["params"]],
         torch.tensor([c.lr for c in choices], dtype=torch.float64),
         torch.tensor([c.weight_decay for c in choices], dtype=torch.float64),

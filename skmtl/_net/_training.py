@@ -77,15 +77,12 @@ class BankTraining:
             self._start_at_constant_prediction()
         else:
             load_tensors(self.module, start)
-        self.work = step_work(self.module, self.plans)
+        self.work = self._step_work()
         self.device = device = resolve_device(device, self.work)
         self.streams.device = device
         self.module.to(device)
         self._live_module = self.module
-        dtype = getattr(torch, blueprint.dtype)
-        self.table = Table(data, self.plans, self.module.encoder, device, dtype)
-        self.batches = JointBatches(self.table, self.plans, self.streams)
-        self.objective = Objective(self.module, self.plans, data)
+        self._prepare_steps(getattr(torch, blueprint.dtype))
         self.optimizer = bank_optimizer(self.module, self.plans)
         self._limits = clip_limits(self.plans, self.table.weights)
         if start is None:
@@ -100,6 +97,29 @@ class BankTraining:
             self._prepare_validation()
             if start is not None:
                 self.validate()
+
+    # -- what joint and episodic training do each in their own way -----------------
+
+    def _step_work(self):
+        """Count the multiply-adds of one step of the whole bank."""
+        return step_work(self.module, self.plans)
+
+    def _prepare_steps(self, dtype):
+        """Make the table, the batches and the objective."""
+        self.table = Table(
+            self.data, self.plans, self.module.encoder, self.device, dtype
+        )
+        self.batches = JointBatches(self.table, self.plans, self.streams)
+        self.objective = Objective(self.module, self.plans, self.data)
+
+    def _take_batches(self, kept):
+        self.batches.take(self._live_plans)
+
+    def _take_validation(self, kept, index):
+        self._valid_rows = self._valid_rows[index]
+        self._valid_sizes = self._valid_sizes[kept]
+
+    # -- what is known of the whole bank -------------------------------------------
 
     @property
     def best_epoch(self):
@@ -277,12 +297,11 @@ class BankTraining:
         self.table.take(index)
         self.table.encoder = new.encoder
         self.objective.take(new, index)
-        self.batches.take(self._live_plans)
+        self._take_batches(kept)
         if self._limits is not None:
             self._limits = self._limits[index]
         if self.validates:
-            self._valid_rows = self._valid_rows[index]
-            self._valid_sizes = self._valid_sizes[kept]
+            self._take_validation(kept, index)
         self._live_module = new
 
     @torch.no_grad()
@@ -359,7 +378,7 @@ class BankTraining:
         total = weights.sum(axis=1)
         return (weights * losses).sum(axis=1) / np.where(total > 0, total, 1.0)
 
-    def _keep_best(self, total, outputs):
+    def _keep_best(self, total, outputs=None):
         # Stopped networks may still be in the bank; nothing of them counts any more.
         counts = self.counted & self._held[self.live]
         better = np.flatnonzero((total < self.best.loss[self.live]) & counts)
@@ -367,8 +386,9 @@ class BankTraining:
         self.best.loss[improved] = total[better]
         self.best.epoch[improved] = self.epoch
         self.best.store(self._live_module, better, improved)
-        for i in better:
-            self.best.predictions[self.live[i]] = outputs[i]
+        if outputs is not None:
+            for i in better:
+                self.best.predictions[self.live[i]] = outputs[i]
 
     def held_out_predictions(self):
         """Predict every row by the networks that held it out, at their best epochs.

@@ -23,15 +23,17 @@ from ._more_data import (
     given_classes,
     given_classes_by_name,
 )
+from ._pool import TaskPool
 from ._reader import TableReader
 from ._rows import check_rows
 from ._transforms import target_transforms
-from ._weights import check_sample_weight, check_task_weights
+from ._weights import check_sample_weight, check_task_weights, weighted_labels
 
 __all__ = [
     "TableReader",
     "TaskData",
     "TaskEncoder",
+    "TaskPool",
     "as_array",
     "balanced_folds",
     "check_class_weight",
@@ -62,5 +64,6 @@ __all__ = [
     "task_ids",
     "task_kinds",
     "validation_folds",
+    "weighted_labels",
     "without_task_column",
 ]

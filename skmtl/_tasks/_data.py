@@ -295,7 +295,7 @@ def check_every_task_labelled(names, weight, ids):
             f"Task {without[0]!r}{more} has no labels in y and is left out; its rows "
             "are predicted as those of a task that fit did not see.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
 
@@ -344,7 +344,7 @@ def _warn_of_measurements(estimator, task_names, n_rows):
             f"{source} makes each of the {n_rows} rows a task of its own; name a "
             "column of ids.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
 
@@ -355,5 +355,5 @@ def _warn_of_single_classes(names, classes):
                 f"Task {name!r} has a single class, {known.tolist()[0]!r}; it is "
                 "predicted everywhere.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )

@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.model_selection import check_cv
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 from ._balance import balanced_folds
 
@@ -17,7 +18,8 @@ def validation_folds(cv, data, random_state):
         None is 8 folds. None and integers balance row tasks, classes and patterns of
         missing labels over the folds; a row that carries the only label of a task or a
         class is never held out. A TaskKFold sees tasks and all labels, other splitters
-        X and the first column of y; iterables hold rows of the X given to fit.
+        X and the first column of y, and those of groups the row tasks; iterables hold
+        rows of the X given to fit.
     data : TaskData
         The checked data.
     random_state : RandomState
@@ -41,7 +43,8 @@ def validation_folds(cv, data, random_state):
     if hasattr(cv, "split_task_data"):
         splits = cv.split_task_data(data, random_state)
     elif hasattr(cv, "split"):
-        splits = check_cv(cv).split(data.X, data.y[:, 0])
+        groups = (data.task,) if wants_groups(cv) else ()
+        splits = check_cv(cv).split(data.X, data.y[:, 0], *groups)
     else:
         splits = [
             (position[_as_rows(train)], position[_as_rows(test)]) for train, test in cv
@@ -61,6 +64,24 @@ def validation_folds(cv, data, random_state):
             "cv gave no splits; pass at least one, or early_stopping=False."
         )
     return folds
+
+
+def wants_groups(cv):
+    """Tell whether a splitter splits groups of rows.
+
+    Parameters
+    ----------
+    cv : splitter
+        Of scikit-learn, or one like them.
+
+    Returns
+    -------
+    wants : bool
+        By the metadata it asks for.
+    """
+    request = get_routing_for_object(cv)
+    split = getattr(request, "split", None)
+    return split is not None and bool(split.requests.get("groups"))
 
 
 def _as_rows(rows):

@@ -172,6 +172,17 @@ class ArchitectureModule(nn.Module):
         """
         return None
 
+    def take_buffers(self, buffers, shape):
+        """Take over what training with a network for each task did to the buffers.
+
+        Parameters
+        ----------
+        buffers : dict of str to Tensor of shape (n_networks * n_tasks, ...)
+            By name, as they are after the step.
+        shape : tuple of (n_networks, n_tasks)
+            How networks and tasks lie in them.
+        """
+
     def penalty(self, share):
         """Compute a regulariser that belongs to no task.
 

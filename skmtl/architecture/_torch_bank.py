@@ -116,9 +116,15 @@ class TorchBank(TrunkModule):
         if self.training and self.streams is not None:
             # A network rests where it has no rows: nothing is drawn, no buffer moves.
             sizes = self.streams.n_rows or sizes
-            seeds = self.streams.each(
-                lambda key, size: size and _seed(self.streams, key, "step"), sizes
+            # With networks of tasks behind each key, each of them draws for itself.
+            per_key = n_networks // len(self.streams.keys)
+            drawn = self.streams.each(
+                lambda key, own: [
+                    size and _seed(self.streams, key, "step") for size in own
+                ],
+                [sizes[k : k + per_key] for k in range(0, n_networks, per_key)],
             )
+            seeds = [seed for own in drawn for seed in own]
         # One node of the graph stacks the gradients of all networks.
         slices = {name: tensor.unbind(0) for name, tensor in tensors.items()}
         features = []
@@ -132,6 +138,24 @@ class TorchBank(TrunkModule):
                 found = self._run(own, rows[k, :size])
             features.append(nn.functional.pad(found, (0, 0, 0, n_rows - size)))
         return torch.stack(features)
+
+    @torch.no_grad()
+    def take_buffers(self, buffers, shape):
+        """Average the running statistics that the tasks' networks have gathered.
+
+        Parameters
+        ----------
+        buffers : dict of str to Tensor of shape (n_networks * n_tasks, ...)
+            By name, as they are after the step.
+        shape : tuple of (n_networks, n_tasks)
+            How networks and tasks lie in them.
+        """
+        for name, own in self.trunk.named_buffers():
+            found = buffers[f"trunk.{name}"].unflatten(0, shape)
+            if own.is_floating_point():
+                own.copy_(found.mean(1))
+            else:  # a count of batches
+                own.copy_(found.amax(1))
 
     def shared_parameters(self):
         """List the parameters of the modules that are to be trained.

@@ -1,0 +1,400 @@
+"""Training on episodes: the same course as any training, with other steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ._devices import step_work
+from ._episodes import (
+    EpisodeBatches,
+    EpisodeTable,
+    make_sampler,
+    stacked_episodes,
+)
+from ._joint_net import JointNet
+from ._learner import Learner, masked_mean
+from ._module import BankModule, Blueprint
+from ._training import BankTraining
+
+# Validation episodes of a network: held-out tasks come in turns until there are enough.
+_VALID_EPISODES = (64, 128)
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodicBlueprint(Blueprint):
+    """All that it takes to build a bank that learns from episodes.
+
+    Parameters
+    ----------
+    learner : Learner, default=None
+        How tasks are learned from their support rows.
+    slots : list, default=None
+        Classes that the heads tell apart, by label column of an entry; None for
+        numbers.
+    """
+
+    learner: Learner = None
+    slots: list | None = None
+
+    @classmethod
+    def of_episodes(cls, plans, data, pool, dtype, learner, slots):
+        """Join the plans of the networks of a bank.
+
+        Parameters
+        ----------
+        plans : sequence of EpisodicPlan
+            One a network.
+        data : TaskData
+            What they train on.
+        pool : TaskPool
+            Its entries.
+        dtype : {"float32", "float64"}
+            Of the parameters.
+        learner : Learner
+            How tasks are learned.
+        slots : list
+            Classes of the heads.
+
+        Returns
+        -------
+        blueprint : EpisodicBlueprint
+            Of the bank. No head belongs to a task.
+        """
+        parts = dict(vars(Blueprint.from_plans(plans, data, dtype)))
+        parts |= {"n_tasks": pool.n_columns, "row_tasks": False}
+        return cls(**parts, learner=learner, slots=slots)
+
+    @property
+    def n_classes(self):
+        """Classes that the heads tell apart by column, None for numbers; list."""
+        return self.slots
+
+    def build(self, streams=None):
+        """Make the module.
+
+        Parameters
+        ----------
+        streams : Streams, optional
+            Source of the initial weights.
+
+        Returns
+        -------
+        module : EpisodicModule
+            On the CPU.
+        """
+        return EpisodicModule(self, streams)
+
+
+class EpisodicModule(BankModule):
+    """A bank with a way to learn tasks from their support rows.
+
+    Parameters
+    ----------
+    blueprint : EpisodicBlueprint
+        What to build.
+    streams : Streams or None
+        Source of the initial weights.
+
+    Attributes
+    ----------
+    learner : LearnerModule
+        From supports to adapted tasks.
+    """
+
+    def __init__(self, blueprint, streams=None):
+        super().__init__(blueprint, streams)
+        self.learner = blueprint.learner.build(self, streams)
+        self.use_streams(streams)
+
+    @property
+    def optimizer_class(self):
+        """What trains it, type."""
+        return self.learner.optimizer_class
+
+    def undecayed_parameters(self):
+        """List the parameters of the learner, on which no decay acts.
+
+        Returns
+        -------
+        parameters : list of Parameter
+            Each of shape (n_networks, ...).
+        """
+        return list(self.learner.parameters())
+
+    def embed(self, inputs):
+        """Put learned inputs in place.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n_networks, n_tasks, n_rows, n_inputs)
+            From the encoder.
+
+        Returns
+        -------
+        inputs : Tensor of the same shape but for the last axis
+            For the architecture.
+        """
+        return self.embedding(inputs.flatten(1, 2)).unflatten(1, inputs.shape[1:3])
+
+    def task_features(self, inputs):
+        """Compute features that all tasks share.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n_networks, n_tasks, n_rows, n_inputs)
+            Embedded rows.
+
+        Returns
+        -------
+        features : Tensor of shape (n_networks, n_tasks, n_rows, n_features)
+            By one pass of each network over the rows of all tasks.
+        """
+        features = self.architecture.features(inputs.flatten(1, 2))
+        return features.unflatten(1, inputs.shape[1:3])
+
+
+class EpisodicObjective:
+    """The mean query loss of the tasks of a meta-batch.
+
+    Parameters
+    ----------
+    module : EpisodicModule
+        In training.
+
+    Attributes
+    ----------
+    n_batches : Tensor of shape (n_networks, 1)
+        Steps of the epoch under way.
+    progress : float
+        Share of the training that is done.
+    seen : list of (losses, tasks)
+        Of every step of the epoch: whether each episode has a finite loss
+        (n_networks, n_episodes), and its task.
+    """
+
+    def __init__(self, module):
+        self.module = module
+        self.progress = 0.0
+        self.seen = []
+        self.begin_epoch(1, 0.0)
+
+    def begin_epoch(self, n_steps, progress):
+        """Prepare for the steps of an epoch.
+
+        Parameters
+        ----------
+        n_steps : int
+            How many.
+        progress : float
+            Share of the training that is done.
+        """
+        parameter = next(self.module.architecture.parameters())
+        self.n_batches = parameter.new_full((len(parameter), 1), float(n_steps))
+        self.progress = progress
+        self.seen = []
+
+    def take(self, module, index):
+        """Go on with some of the networks.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            Holds the networks from now on.
+        index : Tensor of int64
+            Their positions among those of before.
+        """
+        self.module = module
+        self.n_batches = self.n_batches[index]
+
+    def backward(self, episodes):
+        """Compute the gradients of one meta-batch.
+
+        Parameters
+        ----------
+        episodes : Episodes
+            One a network.
+
+        Returns
+        -------
+        losses : Tensor of shape (n_networks, n_columns)
+            Means over episodes with a finite loss; NaN where all are infinite.
+        weights : None
+            There is no weighting.
+        """
+        episodes = episodes._replace(inputs=self.module.embed(episodes.inputs))
+        learner = self.module.learner
+        losses = learner.backward(self.module, episodes, self.progress)
+        self.seen.append((losses, episodes.tasks))
+        return _finite_mean(losses), None
+
+
+def _finite_mean(losses):
+    """Average over episodes; NaN where all losses are infinite, 0 without any."""
+    lost = losses.isinf()
+    mean = masked_mean(torch.where(lost, torch.nan, losses), 1, torch.nan)
+    return torch.where(mean.isnan() & ~lost.any(1), 0.0, mean)
+
+
+class EpisodicTraining(BankTraining):
+    """Train the networks of some plans on episodes, as one bank.
+
+    Parameters
+    ----------
+    blueprint : EpisodicBlueprint
+        Of the bank.
+    plans : sequence of EpisodicPlan
+        One a network.
+    data : TaskData
+        What they train on.
+    pool : TaskPool
+        Its entries.
+    device : str
+        Where they train; "auto" goes by the work of a step.
+
+    Attributes
+    ----------
+    lost : dict
+        From network to (epoch, task) where the loss of a task was first not finite.
+    """
+
+    def __init__(self, blueprint, plans, data, pool, device):
+        self.pool = pool
+        self.settings = plans[0].episodes
+        self.lost = {}
+        super().__init__(blueprint, plans, data, device)
+
+    def _start_at_constant_prediction(self):
+        # Columns of their own have no constant in common, and slots no meaning.
+        if self.pool.column is None and self.settings.n_way is None:
+            super()._start_at_constant_prediction()
+
+    def _step_work(self):
+        settings = self.settings
+        n_rows = settings.n_support[1] + settings.n_query
+        n_rows *= settings.meta_batch_size * (settings.n_way or 1)
+        one_row = step_work(self.module, self.plans[:1], n_rows=1)
+        return one_row * n_rows * self.module.learner.n_passes
+
+    def _prepare_steps(self, dtype):
+        self.table = EpisodeTable(
+            self.pool, self.data, self.plans, self.module.encoder, self.device, dtype
+        )
+        self.batches = EpisodeBatches(self.table, self.plans, self.streams)
+        self.objective = EpisodicObjective(self.module)
+
+    def _take_batches(self, kept):
+        self.batches.take(kept.tolist())
+
+    def _take_validation(self, kept, index):
+        self._valid_episodes = self._valid_episodes.take(index)
+
+    # -- one epoch ---------------------------------------------------------------
+
+    def begin_epoch(self):
+        """Set the learning rates of the epoch and clear its sums."""
+        self.batches.epoch = self.epoch
+        progress = self.epoch / self.settings.n_epochs
+        self.objective.begin_epoch(len(self.batches), progress)
+        super().begin_epoch()
+
+    def end_training_epoch(self):
+        """Read the epoch's losses, and find tasks and networks that have diverged.
+
+        Returns
+        -------
+        losses : ndarray of shape (n_live, n_columns), float64
+            Mean query losses after adaptation.
+        """
+        losses = torch.stack([losses for losses, _ in self.objective.seen])
+        self._note_lost(losses.isinf().any(-1))
+        return super().end_training_epoch()
+
+    def _note_lost(self, lost):
+        """Remember the first task of each network whose loss is not finite."""
+        if not lost.any():
+            return
+        tasks = torch.stack([tasks for _, tasks in self.objective.seen])
+        for i, k in enumerate(self.live):
+            found = tasks[:, i][lost[:, i]]
+            if len(found):
+                name = self.pool.names[int(found[0])]
+                self.lost.setdefault(int(k), (self.epoch, name))
+
+    def _note_divergence(self, losses):
+        gone = ~np.isfinite(losses).any(axis=1) & self.counted
+        for i in np.flatnonzero(gone):
+            k = int(self.live[i])
+            _, task = self.lost.get(k, (None, self.pool.names[0]))
+            self.diverged.setdefault(k, (self.epoch, task))
+
+    # -- validation --------------------------------------------------------------
+
+    def _prepare_validation(self):
+        low, high = _VALID_EPISODES
+        drawn = []
+        for plan in self.plans:
+            # A network without held-out entries is validated for nothing.
+            held_out = plan.valid_entries
+            entries = plan.train_entries if held_out is None else held_out
+            sampler = make_sampler(self.pool, entries, plan)
+            n_tasks = len(sampler.tasks)
+            generator = self.streams.generator(plan.key, "validation episodes")
+            groups = torch.arange(min(max(n_tasks, low), high)) % n_tasks
+            drawn.append(sampler.of_groups(groups[None], generator))
+        most = max(d.tasks.shape[1] for d in drawn)
+        drawn = [_with_episodes(d, most) for d in drawn]
+        (self._valid_episodes,) = stacked_episodes(self.table, drawn)
+
+    @torch.no_grad()
+    def validate(self):
+        """Score every network on episodes of its held-out entries.
+
+        Returns
+        -------
+        losses : ndarray of shape (n_live, n_columns), float64
+            Mean query losses after adaptation.
+        total : ndarray of shape (n_live,), float64
+            Their means.
+        """
+        module, episodes = self._live_module.eval(), self._valid_episodes
+        episodes = episodes._replace(inputs=module.embed(episodes.inputs))
+        found = module.learner.validation_losses(module, episodes)
+        losses = _finite_mean(found).cpu().double().numpy()
+        total = self.weigh(np.nan_to_num(losses), np.isfinite(losses))
+        total = np.where(np.isfinite(losses).any(axis=1), total, np.inf)
+        self._note_divergence(losses)
+        self._keep_best(total)
+        return losses, total
+
+
+def _with_episodes(draw, n_episodes):
+    """Repeat episodes up to a number of them, the same for all networks."""
+    index = torch.arange(n_episodes) % draw.tasks.shape[1]
+    slots = None if draw.slots is None else draw.slots[:, index]
+    return draw._replace(
+        entries=draw.entries[:, index], slots=slots, tasks=draw.tasks[:, index]
+    )
+
+
+class EpisodicNet(JointNet):
+    """Train a bank on episodes as one skorch net; see :class:`JointNet`."""
+
+    def validation_step(self, batch, **fit_params):
+        """Score every network on episodes of its held-out entries.
+
+        Parameters
+        ----------
+        batch : RowsDataset
+            Unused.
+        **fit_params : dict
+            Unused.
+
+        Returns
+        -------
+        losses, total : ndarray of shape (n_live, n_columns) and (n_live,)
+            By column, and means.
+        """
+        return self._training.validate()

@@ -1,0 +1,118 @@
+"""Labelled cells of a set of tasks, and the losses over them."""
+
+import torch
+
+
+class TaskCells:
+    """Targets of rows by task, with weights that make sums of losses means.
+
+    Parameters
+    ----------
+    targets, weights : Tensor of shape (n_networks, n_tasks, n_rows, n_columns)
+        Weights are 0 for padding and missing labels.
+
+    Attributes
+    ----------
+    targets : Tensor of shape (n_networks * n_tasks, n_rows, n_columns)
+        The tasks of a network beside each other.
+    share : Tensor of the same shape
+        Weights that sum to 1 over the rows of a column with labels.
+    present : Tensor of shape (n_networks * n_tasks, n_columns), bool
+        Whether a column has any label.
+    """
+
+    def __init__(self, targets, weights):
+        self.shape = targets.shape[:2]
+        self.targets = targets.flatten(0, 1)
+        weights = weights.flatten(0, 1)
+        total = weights.sum(1, keepdim=True)
+        self.present = (total > 0)[:, 0]
+        self.share = weights / torch.where(total > 0, total, 1.0)
+        columns = self.present.sum(1, keepdim=True).clamp(min=1)
+        self._mean = self.share / columns.unsqueeze(1)
+
+    def total(self, losses, outputs):
+        """Sum the mean losses of all tasks, for gradients of each task's own.
+
+        Parameters
+        ----------
+        losses : ColumnLosses
+            Of the module.
+        outputs : Tensor of shape (n_networks * n_tasks, n_rows, n_outputs)
+            Of the tasks' networks.
+
+        Returns
+        -------
+        total : Tensor of shape ()
+            Of every task the mean over its columns and rows; 0 without labels.
+        """
+        return (losses.cells(outputs, self.targets) * self._mean).sum()
+
+    def by_column(self, losses, outputs):
+        """Average the losses of each task and column.
+
+        Parameters
+        ----------
+        losses : ColumnLosses
+            Of the module.
+        outputs : Tensor of shape (n_networks * n_tasks, n_rows, n_outputs)
+            Of the tasks' networks.
+
+        Returns
+        -------
+        means : Tensor of shape (n_networks * n_tasks, n_columns)
+            0 without labels.
+        """
+        return (losses.cells(outputs, self.targets) * self.share).sum(1)
+
+    def total_of(self, means):
+        """Sum over tasks the mean over columns.
+
+        Parameters
+        ----------
+        means : Tensor of shape (n_networks * n_tasks, n_columns)
+            From :meth:`by_column`.
+
+        Returns
+        -------
+        total : Tensor of shape (n_networks * n_tasks,)
+            Of each task.
+        """
+        return means.sum(1) / self.present.sum(1).clamp(min=1)
+
+    def named(self, means):
+        """Mark what has no label.
+
+        Parameters
+        ----------
+        means : Tensor of shape (n_networks * n_tasks, n_columns)
+            From :meth:`by_column`.
+
+        Returns
+        -------
+        losses : Tensor of shape (n_networks, n_tasks, n_columns)
+            NaN where there is no label; infinite where the loss is no number.
+        """
+        found = torch.where(means.isnan(), torch.inf, means)
+        found = torch.where(self.present, found, torch.nan)
+        return found.unflatten(0, self.shape)
+
+
+def split_episodes(episodes):
+    """Take the support and the query of episodes apart.
+
+    Parameters
+    ----------
+    episodes : Episodes
+        One meta-batch.
+
+    Returns
+    -------
+    support, query : tuple of (inputs, targets, weights)
+        Each Tensor of shape (n_networks, n_episodes, n_rows, ...).
+    """
+    parts = [
+        part.split([episodes.n_support, part.shape[2] - episodes.n_support], dim=2)
+        for part in (episodes.inputs, episodes.targets, episodes.weights)
+    ]
+    return tuple(zip(*parts, strict=True))

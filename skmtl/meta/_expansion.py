@@ -1,0 +1,86 @@
+"""A network for every task: banks of fast weights."""
+
+import torch
+
+
+def expanded(tensors, n_tasks):
+    """Repeat the tensors of each network, once a task.
+
+    Parameters
+    ----------
+    tensors : dict of str to Tensor of shape (n_networks, ...)
+        By name.
+    n_tasks : int
+        Tasks of each network.
+
+    Returns
+    -------
+    expanded : dict of str to Tensor of shape (n_networks * n_tasks, ...)
+        Copies, the tasks of a network beside each other.
+    """
+    return {
+        name: tensor.unsqueeze(1)
+        .expand(-1, n_tasks, *[-1] * (tensor.ndim - 1))
+        .flatten(0, 1)
+        .clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+
+
+def leaves(tensors, n_tasks):
+    """Repeat the tensors of each network as leaves of a graph of their own.
+
+    The gradient of a leaf holds every task by itself, so that it can be clipped, or
+    left out, task by task.
+
+    Parameters
+    ----------
+    tensors : dict of str to Parameter of shape (n_networks, ...)
+        By name.
+    n_tasks : int
+        Tasks of each network.
+
+    Returns
+    -------
+    leaves : dict of str to Tensor of shape (n_networks * n_tasks, ...)
+        Requiring gradients where the tensors do.
+    """
+    copies = expanded({n: t.detach() for n, t in tensors.items()}, n_tasks)
+    for name, copy in copies.items():
+        copy.requires_grad_(tensors[name].requires_grad)
+    return copies
+
+
+def task_norms(gradients):
+    """Measure the gradient of each task.
+
+    Parameters
+    ----------
+    gradients : sequence of Tensor of shape (n_networks * n_tasks, ...)
+        Of all leaves.
+
+    Returns
+    -------
+    norms : Tensor of shape (n_networks * n_tasks,)
+        Over all of them.
+    """
+    squares = [g.flatten(1).square().sum(1) for g in gradients]
+    return torch.stack(squares).sum(0).sqrt()
+
+
+def per_task(values, gradient):
+    """Shape one value a task to multiply a tensor.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_networks * n_tasks,)
+        One a task.
+    gradient : Tensor of shape (n_networks * n_tasks, ...)
+        What it goes with.
+
+    Returns
+    -------
+    values : Tensor of shape (n_networks * n_tasks, 1, ...)
+        Ready to broadcast.
+    """
+    return values.view(-1, *[1] * (gradient.ndim - 1))

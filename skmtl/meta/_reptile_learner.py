@@ -1,0 +1,217 @@
+"""Learning a start by moving it towards where tasks end: Reptile."""
+
+import torch
+
+from .._net import BankSGD, Learner
+from ._cells import TaskCells
+from ._expansion import per_task, task_norms
+from ._gradient_learner import GradientLearnerModule, InnerLoop
+
+_BETA2 = 0.999
+_EPS = 1e-8
+
+
+class ReptileLearner(Learner):
+    """Hyperparameters of the inner loop; see :class:`skmtl.ReptileRegressor`."""
+
+    adapted = "all"
+    learn_inner_lr = False
+    multi_step_loss = False
+    first_order = True
+
+    def __init__(
+        self,
+        inner_lr,
+        n_inner_steps,
+        n_adapt_steps,
+        inner_batch_size,
+        inner_optimizer,
+        clip_norm,
+    ):
+        self.inner_lr = inner_lr
+        self.n_inner_steps = n_inner_steps
+        self.n_adapt_steps = n_adapt_steps
+        self.inner_batch_size = inner_batch_size
+        self.inner_optimizer = inner_optimizer
+        self.clip_norm = clip_norm
+
+    def build(self, module, streams=None):
+        """Make the inner loop.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            Its architecture names the parameters.
+        streams : Streams, optional
+            Unused.
+
+        Returns
+        -------
+        learner : ReptileLearnerModule
+            Without parameters of its own.
+        """
+        return ReptileLearnerModule(self, module.architecture)
+
+
+class ReptileLearnerModule(GradientLearnerModule):
+    """The inner loop that :class:`ReptileLearner` builds.
+
+    Parameters
+    ----------
+    strategy : ReptileLearner
+        Hyperparameters.
+    architecture : ArchitectureModule
+        Names the parameters.
+    """
+
+    optimizer_class = BankSGD
+
+    def _loop(self, module, support, query_inputs=None):
+        return ReptileLoop(self, module, support)
+
+    def backward(self, module, episodes, progress):
+        """Run the inner loop on all rows of each task, and point to where it ends.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            In training.
+        episodes : Episodes
+            One meta-batch a network; support and query are one set here.
+        progress : float
+            Unused.
+
+        Returns
+        -------
+        losses : Tensor of shape (n_networks, n_episodes, n_columns)
+            After the inner steps, on the same rows; infinite for a task whose loss is
+            no number.
+        """
+        loop = self._loop(module, episodes[:3])
+        for k in range(self.settings.n_inner_steps):
+            loop.pick(k)
+            loop.fast = loop.step(loop.fast, create_graph=False)
+        loop.pick(None)
+        with torch.no_grad():
+            outputs = loop.networks.run(loop.fast, loop.inputs)
+            means = loop.cells.by_column(module.losses, outputs)
+        loop.collect_ends(means)
+        return loop.cells.named(means)
+
+
+class ReptileLoop(InnerLoop):
+    """An inner loop that leaves no graph, with an optimizer of its own.
+
+    Parameters
+    ----------
+    learner : ReptileLearnerModule
+        Settings.
+    module : EpisodicModule
+        The bank.
+    support : tuple of (inputs, targets, weights)
+        Rows that the tasks learn from.
+    """
+
+    def __init__(self, learner, module, support):
+        super().__init__(learner, module, support)
+        self._all_inputs, self._all = self.inputs, support
+        self._all_cells = self.cells
+        self._slopes = None
+        self._seconds = {}
+        self._n_steps = 0
+
+    def pick(self, k):
+        """Go to the next minibatch of every task.
+
+        Parameters
+        ----------
+        k : int or None
+            Number of the step; None picks all rows.
+        """
+        size = self.learner.settings.inner_batch_size
+        n_rows = self._all_inputs.shape[1]
+        if k is None or size is None or size >= n_rows:
+            self._rows = None
+            self.inputs, self.cells = self._all_inputs, self._all_cells
+            return
+        rows = (torch.arange(size) + k * size) % n_rows
+        self._rows = rows.to(self._all_inputs.device)
+        self.inputs = self._leaf(self._all_inputs[:, self._rows])
+        _, targets, weights = self._all
+        self.cells = TaskCells(targets[:, :, self._rows], weights[:, :, self._rows])
+
+    def step(self, fast, create_graph=False):
+        """Take one step of the inner optimizer.
+
+        Parameters
+        ----------
+        fast : dict of str to Tensor
+            Weights of the tasks' networks.
+        create_graph : bool, default=False
+            Unused: nothing is differentiated through the steps.
+
+        Returns
+        -------
+        fast : dict of str to Tensor
+            The weights after it.
+        """
+        names = self.learner.names
+        outputs = self.networks.run(fast, self.inputs)
+        total = self.cells.total(self.module.losses, outputs)
+        reads = [self.inputs] if self.inputs.requires_grad else []
+        gradients = torch.autograd.grad(
+            total, [*(fast[n] for n in names), *reads], materialize_grads=True
+        )
+        self._add_slopes(gradients[len(names) :])
+        scale = self._scale(gradients[: len(names)])
+        self._n_steps += 1
+        moved = dict(fast)
+        for name, gradient in zip(names, gradients, strict=False):
+            if scale is not None:
+                gradient = gradient * per_task(scale, gradient)
+            end = fast[name] - self._direction(name, gradient)
+            moved[name] = end.detach().requires_grad_()
+        return moved
+
+    def _direction(self, name, gradient):
+        rate = self.learner.settings.inner_lr
+        if self.learner.settings.inner_optimizer == "sgd":
+            return rate * gradient
+        # Adam with beta1 = 0, as the paper's experiments have it.
+        second = self._seconds.get(name, 0.0) * _BETA2
+        self._seconds[name] = second = second + (1 - _BETA2) * gradient.square()
+        root = (second / (1 - _BETA2**self._n_steps)).sqrt()
+        return rate * gradient / (root + _EPS)
+
+    def _add_slopes(self, gradients):
+        """Sum what the steps say about the inputs, for the embeddings behind them."""
+        for gradient in gradients:
+            if self._slopes is None:
+                self._slopes = torch.zeros_like(self._all_inputs)
+            if self._rows is None:
+                self._slopes += gradient
+            else:
+                self._slopes.index_add_(1, self._rows, gradient)
+
+    @torch.no_grad()
+    def collect_ends(self, means):
+        """Set gradients that lead from the start to the mean of the ends.
+
+        Parameters
+        ----------
+        means : Tensor of shape (n_networks * n_tasks, n_columns)
+            Losses at the ends; tasks where they are no numbers are left out.
+        """
+        names = self.learner.names
+        start = dict(self.networks.architecture.named_parameters())
+        ways = [self.networks.weights[n] - self.fast[n] for n in names]
+        fine = means.isfinite().all(1) & task_norms(ways).isfinite()
+        counts = fine.view(self.shape).sum(1, keepdim=True).clamp(min=1)
+        share = (fine.view(self.shape) / counts).flatten().to(means.dtype)
+        for name, way in zip(names, ways, strict=True):
+            kept = torch.where(per_task(fine, way), way, 0.0) * per_task(share, way)
+            start[name].grad = kept.unflatten(0, self.shape).sum(1)
+        if self._slopes is not None:
+            kept = torch.where(fine[:, None, None], self._slopes, 0.0)
+            self._backward_reading([kept * share[:, None, None]])
+        self.networks.keep_buffers(self.shape[0])

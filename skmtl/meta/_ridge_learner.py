@@ -1,0 +1,374 @@
+"""Learning tasks in closed form: a ridge head on features that all tasks share."""
+
+import math
+
+import torch
+from torch import nn
+
+from .._net import Learner, LearnerModule, weighted_means
+from ._cells import split_episodes
+from ._closed_form import Posterior, spread
+
+# Initial noise variance, in units of the variance of the labels.
+_INITIAL_NOISE = 0.3
+# Least noise variance: the float32 of training cannot tell less from none.
+_LEAST_LOG_NOISE = math.log(1e-6)
+# Bounds on the second derivative of a row's loss in its logits, from Boehning (1992):
+# of the softmax, and of the logistic function of a single output.
+_CURVATURE = (0.5, 0.25)
+
+
+class RidgeLearner(Learner):
+    """Hyperparameters of the closed-form head; see :class:`skmtl.MetaRidgeRegressor`.
+
+    Parameters
+    ----------
+    rank : int or None
+        Dimensions in which heads differ; None is all of them.
+    """
+
+    def __init__(self, rank=None):
+        self.rank = rank
+
+    def build(self, module, streams=None):
+        """Make the prior of the heads.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            Its architecture gives the features, and its head is the prior mean.
+        streams : Streams, optional
+            Source of the initial covariance.
+
+        Returns
+        -------
+        learner : RidgeLearnerModule
+            With the covariance and the noise.
+        """
+        return self._module_class(self, module, streams)
+
+    @property
+    def _module_class(self):
+        return RidgeLearnerModule
+
+
+class RidgeLearnerModule(LearnerModule):
+    r"""A Gaussian prior over heads, and the heads that rows make of it.
+
+    The head of a task is :math:`W_0 + A V` with the prior mean :math:`W_0`, which is
+    the head of the architecture, and V standard normal in units of the noise: the
+    prior covariance is :math:`\sigma^2 A A^T`.
+
+    Parameters
+    ----------
+    strategy : RidgeLearner
+        Hyperparameters.
+    module : EpisodicModule
+        Sizes.
+    streams : Streams or None
+        Source of the initial covariance.
+
+    Attributes
+    ----------
+    factor : Parameter of shape (n_networks, n_features + 1, n_basis)
+        A; the last row is that of the intercept.
+    log_noise : Parameter of shape (n_networks, 1, 1, n_columns)
+        Log of the noise variance, in units of the scaled labels.
+    """
+
+    def __init__(self, strategy, module, streams):
+        super().__init__()
+        shared = module.architecture.heads.shared.weight
+        n_networks, n_features, _ = shared.shape
+        n_basis = strategy.rank or n_features + 1
+        n_basis = min(n_basis, n_features + 1)
+        factor = shared.new_zeros(n_networks, n_features + 1, n_basis).detach()
+        if streams is not None:
+
+            def draw(key):
+                generator = streams.generator(key, "init covariance")
+                size = (n_features + 1, n_basis)
+                return torch.randn(size, generator=generator, dtype=torch.float64)
+
+            for k, drawn in enumerate(streams.each(draw)):
+                factor[k] = (drawn / math.sqrt(n_features + 1)).to(factor)
+        self.factor = nn.Parameter(factor)
+        n_columns = len(module.losses.slices)
+        noise = shared.new_full((n_networks, 1, 1, n_columns), math.log(_INITIAL_NOISE))
+        self.log_noise = nn.Parameter(noise.detach())
+
+    def basis(self, features):
+        """Turn features into the directions in which heads differ.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_networks, n_tasks, n_rows, n_features)
+            Of any rows.
+
+        Returns
+        -------
+        basis : Tensor of shape (n_networks, n_tasks, n_rows, n_basis)
+            Features and a constant, times A.
+        """
+        factor = self.factor.unsqueeze(1)
+        return features @ factor[..., :-1, :] + factor[..., -1:, :]
+
+    def prior(self, module, features):
+        """Compute what the prior mean says.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            Its head is the prior mean.
+        features : Tensor of shape (n_networks, n_tasks, n_rows, n_features)
+            Of any rows.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_tasks, n_rows, n_outputs)
+            The same for all tasks.
+        """
+        outputs = module.architecture.head(features.flatten(1, 2))
+        return outputs.unflatten(1, features.shape[1:3])
+
+    def query_losses(self, module, episodes):
+        """Compute the negative log density of the query, given the support.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            Of all networks.
+        episodes : Episodes
+            One meta-batch a network.
+
+        Returns
+        -------
+        losses : Tensor of shape (n_networks, n_episodes, n_columns)
+            Means over rows, without the constant.
+        """
+        features = module.task_features(episodes.inputs)
+        basis, prior = self.basis(features), self.prior(module, features)
+        cut = episodes.n_support
+        posterior = Posterior(basis[:, :, :cut], episodes.weights[:, :, :cut])
+        residuals = episodes.targets - prior
+        deviation = posterior.solve(residuals[:, :, :cut])
+        asked = basis[:, :, cut:]
+        errors = residuals[:, :, cut:] - asked @ deviation
+        log_noise = self.log_noise.clamp(min=_LEAST_LOG_NOISE)
+        head = spread(asked, posterior.rotated, posterior.dual)
+        log_variance = log_noise + torch.log1p(head)
+        cells = 0.5 * (log_variance + errors.square() * torch.exp(-log_variance))
+        return weighted_means(cells, episodes.weights[:, :, cut:])
+
+    def adapt(self, module, inputs, targets, weights):
+        """Find the head of each task.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            In evaluation mode.
+        inputs : Tensor of shape (n_networks, n_tasks, n_rows, n_inputs)
+            Embedded rows.
+        targets, weights : Tensor of shape (n_networks, n_tasks, n_rows, n_columns)
+            Weights are 0 for padding and missing labels.
+
+        Returns
+        -------
+        state : dict of str to Tensor of shape (n_networks, n_tasks, ...)
+            ``deviation``, and ``primal`` or ``dual``, what :func:`spread` needs.
+        """
+        features = module.task_features(inputs)
+        basis = self.basis(features)
+        posterior = Posterior(basis, weights)
+        deviation = posterior.solve(targets - self.prior(module, features))
+        name = "dual" if posterior.dual else "primal"
+        return {"deviation": deviation, name: posterior.rotated}
+
+    def outputs(self, module, state, inputs):
+        """Predict means.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            In evaluation mode.
+        state : dict of str to Tensor
+            From :meth:`adapt`.
+        inputs : Tensor of shape (n_networks, n_tasks, n_rows, n_inputs)
+            Embedded rows.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_tasks, n_rows, n_columns)
+            In units of the scaled labels.
+        """
+        features = module.task_features(inputs)
+        deviation = self.basis(features) @ state["deviation"]
+        return self.prior(module, features) + deviation
+
+    def variances(self, module, state, inputs):
+        """Predict variances of labels around the means.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            In evaluation mode.
+        state : dict of str to Tensor
+            From :meth:`adapt`.
+        inputs : Tensor of shape (n_networks, n_tasks, n_rows, n_inputs)
+            Embedded rows.
+
+        Returns
+        -------
+        variances : Tensor of shape (n_networks, n_tasks, n_rows, n_columns)
+            Of noise and head, in squared units of the scaled labels.
+        """
+        basis = self.basis(module.task_features(inputs))
+        dual = "dual" in state
+        head = spread(basis, state["dual" if dual else "primal"], dual)
+        return self.log_noise.clamp(min=_LEAST_LOG_NOISE).exp() * (1 + head)
+
+
+class RidgeClassLearner(RidgeLearner):
+    """Hyperparameters of the closed-form head; see :class:`skmtl.MetaRidgeClassifier`.
+
+    Parameters
+    ----------
+    rank : int or None
+        Dimensions in which heads differ; None is all of them.
+    n_solves : int
+        Ridge solutions on the way to the logistic head.
+    """
+
+    def __init__(self, rank=None, n_solves=1):
+        self.rank = rank
+        self.n_solves = n_solves
+
+    @property
+    def _module_class(self):
+        return RidgeClassLearnerModule
+
+
+class RidgeClassLearnerModule(RidgeLearnerModule):
+    r"""A prior over logistic heads, and the heads that rows make of it.
+
+    Each solve is a step that minimises an upper bound of the penalised logistic loss:
+    the Hessian of the loss of a row is at most one half, so a ridge on the residuals
+    ``one_hot - probability`` with that curvature never raises the loss. The first
+    solve is R2-D2's ridge on one-hot labels, around the prior mean.
+
+    Parameters
+    ----------
+    strategy : RidgeClassLearner
+        Hyperparameters.
+    module : EpisodicModule
+        Sizes.
+    streams : Streams or None
+        Source of the initial covariance.
+
+    Attributes
+    ----------
+    log_scale : Parameter of shape (n_networks, 1, 1, 1)
+        Log of the factor on what the deviation adds to the logits.
+    """
+
+    def __init__(self, strategy, module, streams):
+        super().__init__(strategy, module, streams)
+        del self.log_noise
+        self.n_solves = strategy.n_solves
+        n_networks = len(self.factor)
+        self.log_scale = nn.Parameter(self.factor.new_zeros(n_networks, 1, 1, 1))
+        self.slices = module.losses.slices
+
+    def query_losses(self, module, episodes):
+        """Compute the cross entropy of the query, given the support.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            Of all networks.
+        episodes : Episodes
+            One meta-batch a network.
+
+        Returns
+        -------
+        losses : Tensor of shape (n_networks, n_episodes, n_columns)
+            Means over rows.
+        """
+        support, query = split_episodes(episodes)
+        # One pass over all rows, for dropout and running statistics to see them once.
+        features = module.task_features(episodes.inputs)
+        own, asked = features.split([support[0].shape[2], query[0].shape[2]], dim=2)
+        deviation = self._deviation(module, own, *support[1:])
+        outputs = self._logits(module, asked, deviation)
+        cells = module.losses.cells(outputs.flatten(0, 1), query[1].flatten(0, 1))
+        return weighted_means(cells.unflatten(0, outputs.shape[:2]), query[2])
+
+    def _logits(self, module, features, deviation):
+        moved = self.basis(features) @ deviation
+        return self.prior(module, features) + self.log_scale.exp() * moved
+
+    def _deviation(self, module, features, targets, weights):
+        basis, prior = self.basis(features), self.prior(module, features)
+        parts = []
+        for j, where in enumerate(self.slices):
+            n_outputs = where.stop - where.start
+            bound = _CURVATURE[n_outputs == 1]
+            # The bound acts as a weight of the rows.
+            posterior = Posterior(basis, bound * weights[..., [j]])
+            start = prior[..., where]
+            moved = torch.zeros_like(start)
+            for _ in range(self.n_solves):
+                slope = _slope(start + moved, targets[..., j])
+                # The residual of the bound's quadratic model, around where it is.
+                deviation = posterior.solve(slope / bound + moved)
+                moved = basis @ deviation
+            parts.append(deviation)
+        return torch.cat(parts, dim=-1)
+
+    def adapt(self, module, inputs, targets, weights):
+        """Find the head of each task.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            In evaluation mode.
+        inputs : Tensor of shape (n_networks, n_tasks, n_rows, n_inputs)
+            Embedded rows.
+        targets, weights : Tensor of shape (n_networks, n_tasks, n_rows, n_columns)
+            Weights are 0 for padding and missing labels.
+
+        Returns
+        -------
+        state : dict of str to Tensor of shape (n_networks, n_tasks, ...)
+            ``deviation``.
+        """
+        features = module.task_features(inputs)
+        return {"deviation": self._deviation(module, features, targets, weights)}
+
+    def outputs(self, module, state, inputs):
+        """Predict logits.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            In evaluation mode.
+        state : dict of str to Tensor
+            From :meth:`adapt`.
+        inputs : Tensor of shape (n_networks, n_tasks, n_rows, n_inputs)
+            Embedded rows.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_tasks, n_rows, n_outputs)
+            Of all columns.
+        """
+        features = module.task_features(inputs)
+        return self._logits(module, features, state["deviation"])
+
+
+def _slope(logits, codes):
+    """Compute by how much the labels exceed the probabilities."""
+    if logits.shape[-1] == 1:
+        return codes.unsqueeze(-1) - logits.sigmoid()
+    hot = nn.functional.one_hot(codes.long(), logits.shape[-1])
+    return hot - logits.softmax(-1)
