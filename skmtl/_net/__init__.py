@@ -6,7 +6,7 @@ from ._episodes import Episodes, EpisodeSettings, EpisodicPlan
 from ._fit import fit_bank, fit_episodes
 from ._join import joined_history
 from ._joint_net import JointNet
-from ._learner import Learner, LearnerModule, by_network, masked_mean, weighted_means
+from ._learner import Learner, LearnerModule, masked_mean, weighted_means
 from ._module import Blueprint
 from ._optimizer import BankAdamW, BankSGD
 from ._plan import Hyperparameters, NetworkPlan
@@ -28,7 +28,6 @@ __all__ = [
     "LearnerModule",
     "NetworkPlan",
     "RowsDataset",
-    "by_network",
     "fit_bank",
     "fit_episodes",
     "joined_history",

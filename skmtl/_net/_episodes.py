@@ -33,6 +33,8 @@ class EpisodeSettings:
         Steps in all.
     n_iter_epoch : int
         Steps from one validation to the next.
+    chunk_size : int or None
+        Episodes computed at a time; None is all of a step.
     """
 
     n_support: tuple[int, int]
@@ -41,6 +43,7 @@ class EpisodeSettings:
     meta_batch_size: int
     n_iter: int
     n_iter_epoch: int
+    chunk_size: int | None = None
 
     @property
     def n_epochs(self):
@@ -133,8 +136,31 @@ class Episodes(NamedTuple):
         episodes : Episodes
             Of fewer networks.
         """
-        names = ("inputs", "targets", "weights", "tasks")
-        return self._replace(**{name: getattr(self, name)[index] for name in names})
+        return self._replace(**{name: getattr(self, name)[index] for name in _TENSORS})
+
+    def chunks(self, size):
+        """Cut a meta-batch into smaller ones.
+
+        Parameters
+        ----------
+        size : int or None
+            Episodes of each; None is all.
+
+        Returns
+        -------
+        chunks : list of Episodes
+            In order.
+        """
+        if size is None or size >= self.inputs.shape[1]:
+            return [self]
+        parts = {name: getattr(self, name).split(size, dim=1) for name in _TENSORS}
+        return [
+            self._replace(**dict(zip(_TENSORS, part, strict=True)))
+            for part in zip(*parts.values(), strict=True)
+        ]
+
+
+_TENSORS = ("inputs", "targets", "weights", "tasks")
 
 
 class EpisodeTable(Table):

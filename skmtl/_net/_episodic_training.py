@@ -163,6 +163,8 @@ class EpisodicObjective:
     ----------
     module : EpisodicModule
         In training.
+    chunk_size : int, optional
+        Episodes computed at a time, which bounds the memory; None is all.
 
     Attributes
     ----------
@@ -175,8 +177,9 @@ class EpisodicObjective:
         (n_networks, n_episodes), and its task.
     """
 
-    def __init__(self, module):
+    def __init__(self, module, chunk_size=None):
         self.module = module
+        self.chunk_size = chunk_size
         self.progress = 0.0
         self.seen = []
         self.begin_epoch(1, 0.0)
@@ -224,9 +227,17 @@ class EpisodicObjective:
         weights : None
             There is no weighting.
         """
-        episodes = episodes._replace(inputs=self.module.embed(episodes.inputs))
-        learner = self.module.learner
-        losses = learner.backward(self.module, episodes, self.progress)
+        inputs = self.module.embed(episodes.inputs)
+        # Cut here, so that the graph of each chunk ends with the chunk.
+        leaf = inputs.detach().requires_grad_(inputs.requires_grad)
+        learner, share = self.module.learner, 1 / inputs.shape[1]
+        parts = episodes._replace(inputs=leaf).chunks(self.chunk_size)
+        losses = [
+            learner.backward(self.module, part, self.progress, share) for part in parts
+        ]
+        losses = losses[0] if len(losses) == 1 else torch.cat(losses, dim=1)
+        if leaf.grad is not None:
+            inputs.backward(leaf.grad)
         self.seen.append((losses, episodes.tasks))
         return _finite_mean(losses), None
 
@@ -283,7 +294,7 @@ class EpisodicTraining(BankTraining):
             self.pool, self.data, self.plans, self.module.encoder, self.device, dtype
         )
         self.batches = EpisodeBatches(self.table, self.plans, self.streams)
-        self.objective = EpisodicObjective(self.module)
+        self.objective = EpisodicObjective(self.module, self.settings.chunk_size)
 
     def _take_batches(self, kept):
         self.batches.take(kept.tolist())
@@ -361,8 +372,11 @@ class EpisodicTraining(BankTraining):
         """
         module, episodes = self._live_module.eval(), self._valid_episodes
         episodes = episodes._replace(inputs=module.embed(episodes.inputs))
-        found = module.learner.validation_losses(module, episodes)
-        losses = _finite_mean(found).cpu().double().numpy()
+        found = [
+            module.learner.validation_losses(module, part)
+            for part in episodes.chunks(self.settings.chunk_size)
+        ]
+        losses = _finite_mean(torch.cat(found, dim=1)).cpu().double().numpy()
         total = self.weigh(np.nan_to_num(losses), np.isfinite(losses))
         total = np.where(np.isfinite(losses).any(axis=1), total, np.inf)
         self._note_divergence(losses)

@@ -45,8 +45,8 @@ class LearnerModule(nn.Module):
     optimizer_class = BankAdamW
     n_passes = 1
 
-    def backward(self, module, episodes, progress):
-        """Compute the gradients of one meta-batch.
+    def backward(self, module, episodes, progress, share):
+        """Add the gradients of some episodes to those of the parameters.
 
         Parameters
         ----------
@@ -56,6 +56,8 @@ class LearnerModule(nn.Module):
             One meta-batch a network.
         progress : float
             Share of the training that is done, from 0 to 1.
+        share : float
+            What one episode counts in the step.
 
         Returns
         -------
@@ -64,7 +66,7 @@ class LearnerModule(nn.Module):
             where the loss is no number.
         """
         losses = self.query_losses(module, episodes)
-        by_network(losses).sum().backward()
+        (masked_mean(losses, -1, 0.0) * share).sum().backward()
         return losses.detach()
 
     def query_losses(self, module, episodes):
@@ -159,22 +161,6 @@ class LearnerModule(nn.Module):
         """
         linked = module.losses.link(outputs.flatten(0, 1))
         return linked.unflatten(0, outputs.shape[:2])
-
-
-def by_network(losses):
-    """Average losses over columns, then over the episodes of each network.
-
-    Parameters
-    ----------
-    losses : Tensor of shape (n_networks, n_episodes, n_columns)
-        NaN where there is nothing to average.
-
-    Returns
-    -------
-    mean : Tensor of shape (n_networks,)
-        0 for a network without any loss.
-    """
-    return masked_mean(masked_mean(losses, -1, torch.nan), -1, 0.0)
 
 
 def masked_mean(values, dim, empty):

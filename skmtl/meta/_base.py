@@ -159,6 +159,7 @@ class BaseMetaNet(FitsNetworks):
             self.meta_batch_size,
             self.max_iter,
             self._n_iter_epoch(),
+            self.task_chunk_size,
         )
 
     def _slots(self, data, settings):

@@ -84,3 +84,19 @@ def per_task(values, gradient):
         Ready to broadcast.
     """
     return values.view(-1, *[1] * (gradient.ndim - 1))
+
+
+def add_gradient(parameter, gradient):
+    """Add to the gradient of a parameter, as ``backward`` does.
+
+    Parameters
+    ----------
+    parameter : Parameter
+        Its ``grad`` is set, or added to.
+    gradient : Tensor of the same shape
+        Kept, not copied.
+    """
+    if parameter.grad is None:
+        parameter.grad = gradient
+    else:
+        parameter.grad += gradient

@@ -6,7 +6,7 @@ from torch.func import functional_call
 
 from .._net import Learner, LearnerModule
 from ._cells import TaskCells, split_episodes
-from ._expansion import expanded, leaves, per_task, task_norms
+from ._expansion import add_gradient, expanded, leaves, per_task, task_norms
 
 # MAML++ lets the losses after earlier steps fade over this share of the training,
 # to this much of an equal share (section 4 of Antoniou et al. and their settings).
@@ -94,8 +94,8 @@ class GradientLearnerModule(LearnerModule):
 
     # -- training ----------------------------------------------------------------
 
-    def backward(self, module, episodes, progress):
-        """Compute the meta-gradient, every task's clipped by itself.
+    def backward(self, module, episodes, progress, share):
+        """Add to the meta-gradient, every task's clipped by itself.
 
         Parameters
         ----------
@@ -105,6 +105,8 @@ class GradientLearnerModule(LearnerModule):
             One meta-batch a network.
         progress : float
             Share of the training that is done.
+        share : float
+            What one episode counts in the step.
 
         Returns
         -------
@@ -118,7 +120,7 @@ class GradientLearnerModule(LearnerModule):
         for weight, fast in loop.course(self._step_weights(progress)):
             last = cells.by_column(module.losses, loop.outputs_of_query(fast))
             total = total + weight * cells.total_of(last)
-        loop.collect(total, self.settings.clip_norm)
+        loop.collect(total, share)
         return cells.named(last.detach())
 
     def _step_weights(self, progress):
@@ -413,34 +415,34 @@ class InnerLoop:
         """
         return self.networks.run(fast, self.query_inputs)
 
-    def collect(self, total, limit):
+    def collect(self, total, share):
         """Add up the gradients of the tasks, each clipped, those not finite left out.
 
         Parameters
         ----------
         total : Tensor of shape (n_networks * n_tasks,)
             Loss of each task.
-        limit : float or None
-            Largest norm of the gradient of a task.
+        share : float
+            What one task counts.
         """
         read = [self.inputs, getattr(self, "query_inputs", None)]
         read = [r for r in read if r is not None and r.requires_grad]
         trained = [n for n, leaf in self.fast.items() if leaf.requires_grad]
         wanted = [*(self.fast[n] for n in trained), *self.rates.values(), *read]
         gradients = torch.autograd.grad(total.sum(), wanted, materialize_grads=True)
-        gradients = self._cleaned(gradients, total, limit)
+        gradients = self._cleaned(gradients, total, share)
         parameters = dict(self.networks.architecture.named_parameters())
         owners = [*(parameters[n] for n in trained), *self.learner.rates.values()]
         for owner, gradient in zip(owners, gradients, strict=False):
-            owner.grad = gradient.unflatten(0, self.shape).sum(1)
+            add_gradient(owner, gradient.unflatten(0, self.shape).sum(1))
         self._backward_reading(gradients[len(owners) :])
         self.networks.keep_buffers(self.shape[0])
 
-    def _cleaned(self, gradients, total, limit):
+    def _cleaned(self, gradients, total, share):
         norms = task_norms(gradients)
         fine = norms.isfinite() & total.detach().isfinite()
-        counts = fine.view(self.shape).sum(1, keepdim=True).clamp(min=1)
-        scale = (1.0 / counts).expand(self.shape).flatten().to(norms.dtype)
+        limit = self.learner.settings.clip_norm
+        scale = torch.full_like(norms, share)
         if limit is not None:
             scale = scale * (limit / norms.clamp(min=limit))
         if not fine.all():

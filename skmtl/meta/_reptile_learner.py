@@ -4,7 +4,7 @@ import torch
 
 from .._net import BankSGD, Learner
 from ._cells import TaskCells
-from ._expansion import per_task, task_norms
+from ._expansion import add_gradient, per_task, task_norms
 from ._gradient_learner import GradientLearnerModule, InnerLoop
 
 _BETA2 = 0.999
@@ -69,7 +69,7 @@ class ReptileLearnerModule(GradientLearnerModule):
     def _loop(self, module, support, query_inputs=None):
         return ReptileLoop(self, module, support)
 
-    def backward(self, module, episodes, progress):
+    def backward(self, module, episodes, progress, share):
         """Run the inner loop on all rows of each task, and point to where it ends.
 
         Parameters
@@ -80,6 +80,8 @@ class ReptileLearnerModule(GradientLearnerModule):
             One meta-batch a network; support and query are one set here.
         progress : float
             Unused.
+        share : float
+            What one episode counts in the step.
 
         Returns
         -------
@@ -95,7 +97,7 @@ class ReptileLearnerModule(GradientLearnerModule):
         with torch.no_grad():
             outputs = loop.networks.run(loop.fast, loop.inputs)
             means = loop.cells.by_column(module.losses, outputs)
-        loop.collect_ends(means)
+        loop.collect_ends(means, share)
         return loop.cells.named(means)
 
 
@@ -194,24 +196,24 @@ class ReptileLoop(InnerLoop):
                 self._slopes.index_add_(1, self._rows, gradient)
 
     @torch.no_grad()
-    def collect_ends(self, means):
-        """Set gradients that lead from the start to the mean of the ends.
+    def collect_ends(self, means, share):
+        """Add up gradients that lead from the start to the mean of the ends.
 
         Parameters
         ----------
         means : Tensor of shape (n_networks * n_tasks, n_columns)
-            Losses at the ends; tasks where they are no numbers are left out.
+            Losses at the ends; a task where they are no numbers has not moved.
+        share : float
+            What one task counts.
         """
         names = self.learner.names
         start = dict(self.networks.architecture.named_parameters())
         ways = [self.networks.weights[n] - self.fast[n] for n in names]
         fine = means.isfinite().all(1) & task_norms(ways).isfinite()
-        counts = fine.view(self.shape).sum(1, keepdim=True).clamp(min=1)
-        share = (fine.view(self.shape) / counts).flatten().to(means.dtype)
         for name, way in zip(names, ways, strict=True):
-            kept = torch.where(per_task(fine, way), way, 0.0) * per_task(share, way)
-            start[name].grad = kept.unflatten(0, self.shape).sum(1)
+            kept = share * torch.where(per_task(fine, way), way, 0.0)
+            add_gradient(start[name], kept.unflatten(0, self.shape).sum(1))
         if self._slopes is not None:
             kept = torch.where(fine[:, None, None], self._slopes, 0.0)
-            self._backward_reading([kept * share[:, None, None]])
+            self._backward_reading([share * kept])
         self.networks.keep_buffers(self.shape[0])
