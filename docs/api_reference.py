@@ -23,6 +23,7 @@ class Section:
     sentence: str
     module: str
     has_bases: bool = True  # whether names that are no estimators are to derive from
+    home: str = ""  # where the pages of its names are, if not here
 
     def names(self):
         """List what the module offers, modules and dunder names apart."""
@@ -51,6 +52,13 @@ SECTIONS = [
         "Estimators",
         "Fit, predict, score and adapt; everything else is an argument of these.",
         "skmtl",
+    ),
+    Section(
+        "Meta-learning",
+        "Estimators that are trained to learn new tasks from a few rows; "
+        "``skmtl.meta`` has them, too.",
+        "skmtl.meta",
+        home=PACKAGE,
     ),
     Section(
         "Encodings",
@@ -142,7 +150,7 @@ def write(docs):
     pages = Path(docs) / "api"
     pages.mkdir(exist_ok=True)
     written = {Path(docs) / "api.rst": _overview()}
-    for section in SECTIONS:
+    for section in _homes():
         for name in section.names():
             written[pages / f"{section.module}.{name}.rst"] = _page(section, name)
     for stale in set(pages.glob("*.rst")) - set(written):
@@ -163,6 +171,10 @@ def _public_modules():
     }
 
 
+def _homes():
+    return [section for section in SECTIONS if not section.home]
+
+
 def _is_choice(cls, public):
     derived = [c for c in public if inspect.isclass(c) and issubclass(c, cls)]
     return issubclass(cls, BaseEstimator) and derived == [cls]
@@ -173,20 +185,22 @@ def _overview():
         _title("API reference"),
         "Every public name of the package, by the module it is imported from.\n",
     ]
+    guests = {(s.home, name) for s in SECTIONS for name in s.names()}
     for section in SECTIONS:
         choices = section.choices()
         others = [name for name in section.names() if name not in choices]
+        choices = [name for name in choices if (section.module, name) not in guests]
         parts += [
             _title(section.title, "-"),
             f"{section.sentence}\n",
-            f".. currentmodule:: {section.module}\n",
+            f".. currentmodule:: {section.home or section.module}\n",
             _table(choices),
         ]
         if others:
             parts += ["To write one's own:\n", _table(others)]
     pages = [
         f"   api/{section.module}.{name}"
-        for section in SECTIONS
+        for section in _homes()
         for name in section.names()
     ]
     parts.append("\n".join([".. toctree::", "   :hidden:", "", *pages, ""]))
