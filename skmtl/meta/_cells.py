@@ -17,6 +17,8 @@ class TaskCells:
         The tasks of a network beside each other.
     share : Tensor of the same shape
         Weights that sum to 1 over the rows of a column with labels.
+    mean : Tensor of the same shape
+        Weights that make of cells the loss of a task: a mean over columns, then rows.
     present : Tensor of shape (n_networks * n_tasks, n_columns), bool
         Whether a column has any label.
     """
@@ -26,13 +28,15 @@ class TaskCells:
         self.targets = targets.flatten(0, 1)
         weights = weights.flatten(0, 1)
         total = weights.sum(1, keepdim=True)
-        self.present = (total > 0)[:, 0]
-        self.share = weights / torch.where(total > 0, total, 1.0)
-        columns = self.present.sum(1, keepdim=True).clamp(min=1)
-        self._mean = self.share / columns.unsqueeze(1)
+        present = total > 0
+        self.present = present[:, 0]
+        self.share = self.mean = weights / torch.where(present, total, 1.0)
+        if targets.shape[-1] > 1:
+            columns = present.sum(-1, keepdim=True).clamp(min=1)
+            self.mean = self.share / columns
 
-    def total(self, losses, outputs):
-        """Sum the mean losses of all tasks, for gradients of each task's own.
+    def cells(self, losses, outputs):
+        """Compute the loss of every cell.
 
         Parameters
         ----------
@@ -43,42 +47,25 @@ class TaskCells:
 
         Returns
         -------
-        total : Tensor of shape ()
-            Of every task the mean over its columns and rows; 0 without labels.
+        cells : Tensor of shape (n_networks * n_tasks, n_rows, n_columns)
+            To be weighted by `mean` or `share`.
         """
-        return (losses.cells(outputs, self.targets) * self._mean).sum()
+        return losses.cells(outputs, self.targets)
 
-    def by_column(self, losses, outputs):
+    def by_column(self, cells):
         """Average the losses of each task and column.
 
         Parameters
         ----------
-        losses : ColumnLosses
-            Of the module.
-        outputs : Tensor of shape (n_networks * n_tasks, n_rows, n_outputs)
-            Of the tasks' networks.
+        cells : Tensor of shape (n_networks * n_tasks, n_rows, n_columns)
+            From :meth:`cells`.
 
         Returns
         -------
         means : Tensor of shape (n_networks * n_tasks, n_columns)
             0 without labels.
         """
-        return (losses.cells(outputs, self.targets) * self.share).sum(1)
-
-    def total_of(self, means):
-        """Sum over tasks the mean over columns.
-
-        Parameters
-        ----------
-        means : Tensor of shape (n_networks * n_tasks, n_columns)
-            From :meth:`by_column`.
-
-        Returns
-        -------
-        total : Tensor of shape (n_networks * n_tasks,)
-            Of each task.
-        """
-        return means.sum(1) / self.present.sum(1).clamp(min=1)
+        return (cells * self.share).sum(1)
 
     def named(self, means):
         """Mark what has no label.

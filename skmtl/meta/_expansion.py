@@ -19,10 +19,7 @@ def expanded(tensors, n_tasks):
         Copies, the tasks of a network beside each other.
     """
     return {
-        name: tensor.unsqueeze(1)
-        .expand(-1, n_tasks, *[-1] * (tensor.ndim - 1))
-        .flatten(0, 1)
-        .clone(memory_format=torch.contiguous_format)
+        name: tensor.repeat_interleave(n_tasks, dim=0)
         for name, tensor in tensors.items()
     }
 
@@ -64,8 +61,23 @@ def task_norms(gradients):
     norms : Tensor of shape (n_networks * n_tasks,)
         Over all of them.
     """
-    squares = [g.flatten(1).square().sum(1) for g in gradients]
-    return torch.stack(squares).sum(0).sqrt()
+    return torch.linalg.vector_norm(flattened(gradients), dim=1)
+
+
+def flattened(gradients):
+    """Put the numbers of each task side by side.
+
+    Parameters
+    ----------
+    gradients : sequence of Tensor of shape (n_networks * n_tasks, ...)
+        Of all leaves.
+
+    Returns
+    -------
+    flat : Tensor of shape (n_networks * n_tasks, n_numbers)
+        One row a task.
+    """
+    return torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
 
 
 def per_task(values, gradient):

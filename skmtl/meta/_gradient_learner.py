@@ -2,11 +2,17 @@
 
 import torch
 from torch import nn
-from torch.func import functional_call
 
 from .._net import Learner, LearnerModule
 from ._cells import TaskCells, split_episodes
-from ._expansion import add_gradient, expanded, leaves, per_task, task_norms
+from ._expansion import (
+    add_gradient,
+    expanded,
+    flattened,
+    leaves,
+    per_task,
+    task_norms,
+)
 
 # MAML++ lets the losses after earlier steps fade over this share of the training,
 # to this much of an equal share (section 4 of Antoniou et al. and their settings).
@@ -115,13 +121,15 @@ class GradientLearnerModule(LearnerModule):
         """
         support, query = split_episodes(episodes)
         loop = self._loop(module, support, query[0])
-        cells = TaskCells(*query[1:])
-        total, last = 0.0, None
+        asked = TaskCells(*query[1:])
+        cells, weights = [], []
         for weight, fast in loop.course(self._step_weights(progress)):
-            last = cells.by_column(module.losses, loop.outputs_of_query(fast))
-            total = total + weight * cells.total_of(last)
-        loop.collect(total, share)
-        return cells.named(last.detach())
+            cells.append(asked.cells(module.losses, loop.outputs_of_query(fast)))
+            weights.append(weight * asked.mean)
+        means = [asked.by_column(found.detach()) for found in cells]
+        fine = torch.cat(means, dim=1).isfinite().all(1)
+        loop.collect(cells, weights, fine, share)
+        return asked.named(means[-1])
 
     def _step_weights(self, progress):
         """Weigh the losses after 1, 2, ... inner steps; they sum to 1."""
@@ -156,7 +164,8 @@ class GradientLearnerModule(LearnerModule):
         state = self.adapt(module, *support)
         outputs = self.outputs(module, state, query[0])
         cells = TaskCells(*query[1:])
-        return cells.named(cells.by_column(module.losses, outputs.flatten(0, 1)))
+        found = cells.cells(module.losses, outputs.flatten(0, 1))
+        return cells.named(cells.by_column(found))
 
     def adapt(self, module, inputs, targets, weights, n_steps=None):
         """Take gradient steps on the rows of tasks.
@@ -237,15 +246,24 @@ class TaskNetworks:
         self.module = module
         self.architecture = module.architecture
         self.heads_only = adapted == "head"
-        part = self.architecture
-        self.prefix = ""
+        part, prefix = self.architecture, ""
         if self.heads_only:
-            part, self.prefix = self.architecture.heads, "heads."
+            part, prefix = self.architecture.heads, "heads"
         self.part = part
-        self.weights = leaves(
-            {self.prefix + n: p for n, p in part.named_parameters()}, n_tasks
-        )
-        self.buffers = expanded(dict(part.named_buffers()), n_tasks)
+        self.starts, buffers, self._places = {}, {}, {}
+        for path, owner in part.named_modules(prefix=prefix):
+            for tensors, own in (
+                (self.starts, owner._parameters),
+                (buffers, owner._buffers),
+            ):
+                for key, tensor in own.items():
+                    if tensor is not None:
+                        name = f"{path}.{key}" if path else key
+                        tensors[name] = tensor
+                        self._places[name] = own, key
+        self._own = self.starts | buffers
+        self.weights = leaves(self.starts, n_tasks)
+        self.buffers = expanded(buffers, n_tasks)
 
     def read(self, inputs):
         """Turn inputs into what the networks of the tasks read.
@@ -279,12 +297,18 @@ class TaskNetworks:
         outputs : Tensor of shape (n_networks * n_tasks, n_rows, n_outputs)
             Of the heads.
         """
-        skipped = len(self.prefix)
-        tensors = {name[skipped:]: tensor for name, tensor in weights.items()}
-        # Nothing is tied here, and looking for ties costs more than a small layer.
-        return functional_call(
-            self.part, tensors | self.buffers, (inputs,), tie_weights=False
-        )
+        # What torch's functional_call does, without the search for tied tensors, which
+        # costs more than a small network.
+        try:
+            self._put(weights | self.buffers)
+            return self.part(inputs)
+        finally:
+            self._put(self._own)
+
+    def _put(self, tensors):
+        for name, tensor in tensors.items():
+            owned, key = self._places[name]
+            owned[key] = tensor
 
     def keep_buffers(self, n_networks):
         """Let the bank take over what training did to the buffers.
@@ -352,10 +376,11 @@ class InnerLoop:
         """
         names = self.learner.names
         outputs = self.networks.run(fast, self.inputs)
-        total = self.cells.total(self.module.losses, outputs)
+        cells = self.cells.cells(self.module.losses, outputs)
         gradients = torch.autograd.grad(
-            total,
+            cells,
             [fast[name] for name in names],
+            self.cells.mean,
             create_graph=create_graph,
             materialize_grads=True,
         )
@@ -364,9 +389,14 @@ class InnerLoop:
         for name, gradient in zip(names, gradients, strict=True):
             if scale is not None:
                 gradient = gradient * per_task(scale, gradient)
-            rate = self.rates.get(_key(name), self.learner.settings.inner_lr)
-            moved[name] = fast[name] - rate * gradient
+            moved[name] = self._descended(name, fast[name], gradient)
         return moved
+
+    def _descended(self, name, weight, gradient):
+        rate = self.rates.get(_key(name))
+        if rate is None:
+            return torch.add(weight, gradient, alpha=-self.learner.settings.inner_lr)
+        return torch.addcmul(weight, rate, gradient, value=-1)
 
     @torch.no_grad()
     def _scale(self, gradients):
@@ -415,43 +445,54 @@ class InnerLoop:
         """
         return self.networks.run(fast, self.query_inputs)
 
-    def collect(self, total, share):
+    def collect(self, cells, weights, fine, share):
         """Add up the gradients of the tasks, each clipped, those not finite left out.
 
         Parameters
         ----------
-        total : Tensor of shape (n_networks * n_tasks,)
-            Loss of each task.
+        cells : list of Tensor of shape (n_networks * n_tasks, n_rows, n_columns)
+            Losses of the query, after each inner step that counts.
+        weights : list of Tensor of the same shapes
+            What they count in the loss of their task.
+        fine : Tensor of shape (n_networks * n_tasks,), bool
+            Whether the losses of a task are numbers.
         share : float
             What one task counts.
         """
         read = [self.inputs, getattr(self, "query_inputs", None)]
         read = [r for r in read if r is not None and r.requires_grad]
         trained = [n for n, leaf in self.fast.items() if leaf.requires_grad]
-        wanted = [*(self.fast[n] for n in trained), *self.rates.values(), *read]
-        gradients = torch.autograd.grad(total.sum(), wanted, materialize_grads=True)
-        gradients = self._cleaned(gradients, total, share)
-        parameters = dict(self.networks.architecture.named_parameters())
-        owners = [*(parameters[n] for n in trained), *self.learner.rates.values()]
-        for owner, gradient in zip(owners, gradients, strict=False):
-            add_gradient(owner, gradient.unflatten(0, self.shape).sum(1))
-        self._backward_reading(gradients[len(owners) :])
+        gradients = torch.autograd.grad(
+            cells,
+            [*(self.fast[n] for n in trained), *self.rates.values(), *read],
+            weights,
+            materialize_grads=True,
+        )
+        starts = self.networks.starts
+        owners = [*(starts[n] for n in trained), *self.learner.rates.values()]
+        flat, scale = self._cleaned(flattened(gradients), fine, share)
+        sums = scale.view(self.shape).unsqueeze(1) @ flat.unflatten(0, self.shape)
+        sizes = [gradient[0].numel() for gradient in gradients]
+        for owner, total in zip(owners, sums[:, 0].split(sizes, dim=1), strict=False):
+            add_gradient(owner, total.view(owner.shape))
+        if read:
+            kept = (flat * scale.unsqueeze(1)).split(sizes, dim=1)[len(owners) :]
+            pairs = zip(kept, read, strict=True)
+            self._backward_reading([part.view(r.shape) for part, r in pairs])
         self.networks.keep_buffers(self.shape[0])
 
-    def _cleaned(self, gradients, total, share):
-        norms = task_norms(gradients)
-        fine = norms.isfinite() & total.detach().isfinite()
+    def _cleaned(self, gradients, fine, share):
+        norms = torch.linalg.vector_norm(gradients, dim=1)
+        fine = fine & norms.isfinite()
         limit = self.learner.settings.clip_norm
-        scale = torch.full_like(norms, share)
-        if limit is not None:
-            scale = scale * (limit / norms.clamp(min=limit))
+        if limit is None:
+            scale = torch.full_like(norms, share)
+        else:
+            scale = share * limit / norms.clamp(min=limit)
         if not fine.all():
             scale = torch.where(fine, scale, 0.0)
-            gradients = [
-                torch.where(per_task(fine, gradient), gradient, 0.0)
-                for gradient in gradients
-            ]
-        return [g * per_task(scale, g) for g in gradients]
+            gradients = torch.where(fine.unsqueeze(1), gradients, 0.0)
+        return gradients, scale
 
     def _backward_reading(self, gradients):
         """Go on to what computes the inputs: embeddings, and a body all tasks share."""

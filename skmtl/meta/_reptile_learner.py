@@ -96,7 +96,7 @@ class ReptileLearnerModule(GradientLearnerModule):
         loop.pick(None)
         with torch.no_grad():
             outputs = loop.networks.run(loop.fast, loop.inputs)
-            means = loop.cells.by_column(module.losses, outputs)
+            means = loop.cells.by_column(loop.cells.cells(module.losses, outputs))
         loop.collect_ends(means, share)
         return loop.cells.named(means)
 
@@ -159,10 +159,13 @@ class ReptileLoop(InnerLoop):
         """
         names = self.learner.names
         outputs = self.networks.run(fast, self.inputs)
-        total = self.cells.total(self.module.losses, outputs)
+        cells = self.cells.cells(self.module.losses, outputs)
         reads = [self.inputs] if self.inputs.requires_grad else []
         gradients = torch.autograd.grad(
-            total, [*(fast[n] for n in names), *reads], materialize_grads=True
+            cells,
+            [*(fast[n] for n in names), *reads],
+            self.cells.mean,
+            materialize_grads=True,
         )
         self._add_slopes(gradients[len(names) :])
         scale = self._scale(gradients[: len(names)])
