@@ -115,6 +115,11 @@ class DropoutBank(nn.Module):
         self.streams = None
         self._drops = bool((rates > 0).any())
 
+    @property
+    def drops(self):
+        """Whether the next pass drops units, bool."""
+        return self.training and self._drops
+
     def forward(self, features):
         """Drop units while training, pass them on otherwise.
 
@@ -128,7 +133,7 @@ class DropoutBank(nn.Module):
         features : Tensor of shape (n_networks, n_rows, n_hidden)
             Scaled by ``1 / (1 - rate)`` where kept.
         """
-        if not (self.training and self._drops):
+        if not self.drops:
             return features
         n_networks, n_rows, n_units = features.shape
         # Networks of tasks stand behind the network they come from, and share its key.

@@ -40,6 +40,8 @@ class ColumnLosses(nn.Module):
         for j, (loss, size) in enumerate(zip(self.losses, sizes, strict=True)):
             groups.setdefault((_signature(loss), size), []).append(j)
         self._groups = [(size, columns) for (_, size), columns in groups.items()]
+        alike = len(self._groups) == 1 and self._groups[0][0] == 1
+        self._has_derivatives = alike and self.losses[0].has_derivatives
 
     def take_networks(self, index):
         """Keep the hyperparameters of some networks.
@@ -84,6 +86,25 @@ class ColumnLosses(nn.Module):
             for j, cell in zip(columns, some.unbind(-1), strict=True):
                 cells[j] = cell
         return torch.stack(cells, dim=-1)
+
+    def derivatives(self, outputs, targets):
+        """Differentiate every cell twice by its output, where that is written out.
+
+        Parameters
+        ----------
+        outputs : Tensor of shape (n_networks, n_rows, n_outputs)
+            Of the architecture.
+        targets : Tensor of shape (n_networks, n_rows, n_columns)
+            Encoded labels, 0 where missing.
+
+        Returns
+        -------
+        derivatives : tuple of (Tensor, Tensor or float) or None
+            First and second; None for autograd.
+        """
+        if not self._has_derivatives:
+            return None
+        return self.losses[0].derivatives(outputs, targets)
 
     def _cells(self, column, outputs, targets):
         loss = self.losses[column]

@@ -161,6 +161,16 @@ class ArchitectureModule(nn.Module):
         """
         raise NotImplementedError("abstract method")
 
+    def chain(self):
+        """List the banks that are all there is to the architecture.
+
+        Returns
+        -------
+        banks : list of LinearBank or None
+            In order, a relu between each two; None where there is more to it.
+        """
+        return None
+
     def linear_head(self):
         """Give the matrix by which column tasks read the features, if there is one.
 

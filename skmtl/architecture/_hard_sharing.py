@@ -193,6 +193,21 @@ class HardSharingModule(TrunkModule):
             inputs = inputs * self.skips[:, None, None]
         return torch.cat([hidden, inputs.expand(len(hidden), -1, -1)], dim=-1)
 
+    def chain(self):
+        """List hidden layers and heads.
+
+        Returns
+        -------
+        banks : list of LinearBank or None
+            None with another activation than relu, a linear skip, dropout in training,
+            or row tasks.
+        """
+        heads = self.heads.chain()
+        plain = self.activation is nn.functional.relu and not self.skip
+        if heads is None or not plain or any(d.drops for d in self.dropouts):
+            return None
+        return [*self.layers, *heads]
+
     def shared_parameters(self):
         """List the weights and biases of the hidden layers.
 

@@ -38,6 +38,16 @@ class ColumnHead(nn.Module):
         """
         return self.shared(features)
 
+    def chain(self):
+        """List the banks.
+
+        Returns
+        -------
+        banks : list of LinearBank
+            The only one.
+        """
+        return [self.shared]
+
     def penalty(self, share):
         """Add nothing.
 
@@ -108,6 +118,16 @@ class RowHead(nn.Module):
             own = own.unflatten(-1, (padded.shape[-1], -1))
             moved = (padded.unsqueeze(-2) @ own).squeeze(-2)
         return self.shared(features) + moved
+
+    def chain(self):
+        """Have no chain: deviations are more than a product.
+
+        Returns
+        -------
+        banks : None
+            Nothing.
+        """
+        return None
 
     def penalty(self, share):
         """Shrink the deviations of the tasks in the batch.

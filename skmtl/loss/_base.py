@@ -120,6 +120,35 @@ class Loss(Strategy):
         """
         return self.cells(outputs, targets)
 
+    def derivatives(self, outputs, targets):
+        """Differentiate :meth:`cells` twice, each by the one output it depends on.
+
+        A shortcut past autograd, of which meta-learning takes many in a step. Only a
+        loss with one output has it.
+
+        Parameters
+        ----------
+        outputs : Tensor of shape (n_networks, n_rows, n_tasks)
+            Raw outputs of the network.
+        targets : Tensor of shape (n_networks, n_rows, n_tasks)
+            Encoded labels.
+
+        Returns
+        -------
+        derivatives : tuple of (Tensor, Tensor or float) or None
+            First and second; None for autograd.
+        """
+        return None
+
+    @property
+    def has_derivatives(self):
+        """Whether :meth:`derivatives` are those of what training minimises, bool."""
+        kind = type(self)
+        owner = next(c for c in kind.__mro__ if "derivatives" in vars(c))
+        # Not those of the base class of a loss with cells of its own.
+        plain = kind.training_cells is Loss.training_cells
+        return owner is not Loss and plain and kind.cells is vars(owner).get("cells")
+
     def link(self, outputs):
         """Turn raw outputs into predictions that can be averaged over members.
 

@@ -38,3 +38,18 @@ class SquaredError(Loss):
             Squared errors.
         """
         return (outputs.squeeze(-1) - targets).square()
+
+    def derivatives(self, outputs, targets):
+        """Differentiate the squares.
+
+        Parameters
+        ----------
+        outputs, targets : Tensor of shape (n_networks, n_rows, n_tasks)
+            Predictions and scaled targets.
+
+        Returns
+        -------
+        derivatives : tuple of (Tensor, float)
+            Twice the error, and 2.
+        """
+        return (outputs - targets).mul_(2.0), 2.0

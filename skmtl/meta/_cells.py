@@ -19,21 +19,23 @@ class TaskCells:
         Weights that sum to 1 over the rows of a column with labels.
     mean : Tensor of the same shape
         Weights that make of cells the loss of a task: a mean over columns, then rows.
-    present : Tensor of shape (n_networks * n_tasks, n_columns), bool
-        Whether a column has any label.
     """
 
     def __init__(self, targets, weights):
         self.shape = targets.shape[:2]
         self.targets = targets.flatten(0, 1)
         weights = weights.flatten(0, 1)
-        total = weights.sum(1, keepdim=True)
-        present = total > 0
-        self.present = present[:, 0]
-        self.share = self.mean = weights / torch.where(present, total, 1.0)
-        if targets.shape[-1] > 1:
-            columns = present.sum(-1, keepdim=True).clamp(min=1)
+        self._total = weights.sum(1, keepdim=True)
+        least = torch.finfo(weights.dtype).tiny
+        self.share = self.mean = weights / self._total.clamp(min=least)
+        if weights.shape[-1] > 1:
+            columns = (self._total > 0).sum(-1, keepdim=True).clamp(min=1)
             self.mean = self.share / columns
+
+    @property
+    def present(self):
+        """Whether a column has any label, (n_networks * n_tasks, n_columns), bool."""
+        return self._total[:, 0] > 0
 
     def cells(self, losses, outputs):
         """Compute the loss of every cell.

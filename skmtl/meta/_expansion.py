@@ -42,10 +42,13 @@ def leaves(tensors, n_tasks):
     leaves : dict of str to Tensor of shape (n_networks * n_tasks, ...)
         Requiring gradients where the tensors do.
     """
-    copies = expanded({n: t.detach() for n, t in tensors.items()}, n_tasks)
-    for name, copy in copies.items():
-        copy.requires_grad_(tensors[name].requires_grad)
-    return copies
+    found = {}
+    for name, tensor in tensors.items():
+        # A view for one network: nothing is ever written to a leaf.
+        every = tensor.detach().unsqueeze(1)
+        every = every.expand(-1, n_tasks, *[-1] * (tensor.ndim - 1)).flatten(0, 1)
+        found[name] = every.requires_grad_(tensor.requires_grad)
+    return found
 
 
 def task_norms(gradients):

@@ -5,7 +5,8 @@ import torch
 from .._net import BankSGD, Learner
 from ._cells import TaskCells
 from ._expansion import add_gradient, per_task, task_norms
-from ._gradient_learner import GradientLearnerModule, InnerLoop
+from ._gradient_learner import GradientLearnerModule
+from ._inner_loop import InnerLoop
 
 _BETA2 = 0.999
 _EPS = 1e-8
