@@ -148,4 +148,6 @@ class TaskPool:
         """Say what is held out whole, and how much of it a fold needs."""
         if n_way is None or self.n_tasks > 1:
             return self.task, 1
-        return self.labels, n_way
+        # Two classes tell whether new ones are told apart; to hold out `n_way` of few
+        # would leave too few to learn from, and to hold out rows would tell nothing.
+        return self.labels, 2
