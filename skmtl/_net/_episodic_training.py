@@ -372,15 +372,17 @@ class EpisodicTraining(BankTraining):
         """
         module, episodes = self._live_module.eval(), self._valid_episodes
         episodes = episodes._replace(inputs=module.embed(episodes.inputs))
-        found = [
-            module.learner.validation_losses(module, part)
-            for part in episodes.chunks(self.settings.chunk_size)
-        ]
+        parts = episodes.chunks(self.settings.chunk_size)
+        found = [module.learner.validation_losses(module, part) for part in parts]
         losses = _finite_mean(torch.cat(found, dim=1)).cpu().double().numpy()
         total = self.weigh(np.nan_to_num(losses), np.isfinite(losses))
         total = np.where(np.isfinite(losses).any(axis=1), total, np.inf)
         self._note_divergence(losses)
-        self._keep_best(total)
+        errors = None
+        if (total < self.best.loss[self.live]).any():
+            errors = [module.learner.standard_errors(module, part) for part in parts]
+            errors = None if errors[0] is None else torch.cat(errors, dim=1)
+        self._keep_best(total, errors)
         return losses, total
 
 

@@ -104,6 +104,23 @@ class LearnerModule(nn.Module):
         """
         return self.query_losses(module, episodes)
 
+    def standard_errors(self, module, episodes):
+        """Measure the errors of the query in units of what was expected of them.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            In evaluation mode; gradients are off.
+        episodes : Episodes
+            Of held-out entries.
+
+        Returns
+        -------
+        errors : Tensor of shape (n_networks, n_episodes, n_rows, n_columns) or None
+            NaN where there is no label; None where nothing is expected of errors.
+        """
+        return None
+
     def adapt(self, module, inputs, targets, weights, **options):
         """Learn tasks from their rows.
 

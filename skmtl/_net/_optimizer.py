@@ -286,8 +286,12 @@ class BankAdamW(torch.optim.Optimizer):
 class BankSGD(BankAdamW):
     """Plain gradient descent with a rate a network, without any moment.
 
-    Rows of a RowsBank are updated as by :class:`BankAdamW`.
+    Rows of a RowsBank are updated as by :class:`BankAdamW`, whose steps have a length
+    of their own, at a thousandth of the rate.
     """
+
+    def _step_rows(self, group, rows):
+        super()._step_rows({**group, "lr": 1e-3 * group["lr"]}, rows)
 
     def _step_alike(self, groups, n_steps):
         for group in groups:

@@ -119,9 +119,9 @@ class BaseMetaNet(FitsNetworks):
                 "_known": KnownTasks(data, self._is_novel),
             }
         )
-        self._finish(data, pool, plans)
+        self._finish(training)
 
-    def _finish(self, data, pool, plans):
+    def _finish(self, training):
         """Learn what only the trained net can tell; by default nothing."""
 
     def _check_columns(self, data):

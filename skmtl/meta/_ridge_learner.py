@@ -11,6 +11,8 @@ from ._closed_form import Posterior, spread
 
 # Initial noise variance, in units of the variance of the labels.
 _INITIAL_NOISE = 0.3
+# AdamW moves a parameter by its rate at most; the log of a variance has far to go.
+_PACE = 10.0
 # Least noise variance: the float32 of training cannot tell less from none.
 _LEAST_LOG_NOISE = math.log(1e-6)
 # Bounds on the second derivative of a row's loss in its logits, from Boehning (1992):
@@ -72,8 +74,8 @@ class RidgeLearnerModule(LearnerModule):
     ----------
     factor : Parameter of shape (n_networks, n_features + 1, n_basis)
         A; the last row is that of the intercept.
-    log_noise : Parameter of shape (n_networks, 1, 1, n_columns)
-        Log of the noise variance, in units of the scaled labels.
+    raw_noise : Parameter of shape (n_networks, 1, 1, n_columns)
+        Log of the noise variance, in units of the scaled labels, over `_PACE`.
     """
 
     def __init__(self, strategy, module, streams):
@@ -94,8 +96,14 @@ class RidgeLearnerModule(LearnerModule):
                 factor[k] = (drawn / math.sqrt(n_features + 1)).to(factor)
         self.factor = nn.Parameter(factor)
         n_columns = len(module.losses.slices)
-        noise = shared.new_full((n_networks, 1, 1, n_columns), math.log(_INITIAL_NOISE))
-        self.log_noise = nn.Parameter(noise.detach())
+        start = math.log(_INITIAL_NOISE) / _PACE
+        noise = shared.new_full((n_networks, 1, 1, n_columns), start)
+        self.raw_noise = nn.Parameter(noise.detach())
+
+    @property
+    def log_noise(self):
+        """Log of the noise variance, Tensor of shape (n_networks, 1, 1, n_columns)."""
+        return (_PACE * self.raw_noise).clamp(min=_LEAST_LOG_NOISE)
 
     def basis(self, features):
         """Turn features into the directions in which heads differ.
@@ -146,6 +154,31 @@ class RidgeLearnerModule(LearnerModule):
         losses : Tensor of shape (n_networks, n_episodes, n_columns)
             Means over rows, without the constant.
         """
+        errors, log_variance = self._errors(module, episodes)
+        cells = 0.5 * (log_variance + errors.square() * torch.exp(-log_variance))
+        return weighted_means(cells, episodes.weights[:, :, episodes.n_support :])
+
+    def standard_errors(self, module, episodes):
+        """Measure the errors of the query in standard deviations.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            In evaluation mode.
+        episodes : Episodes
+            Of held-out entries.
+
+        Returns
+        -------
+        errors : Tensor of shape (n_networks, n_episodes, n_rows, n_columns)
+            NaN where there is no label.
+        """
+        errors, log_variance = self._errors(module, episodes)
+        there = episodes.weights[:, :, episodes.n_support :] > 0
+        return torch.where(there, errors * torch.exp(-0.5 * log_variance), torch.nan)
+
+    def _errors(self, module, episodes):
+        """Predict the query from the support: errors, and logs of their variances."""
         features = module.task_features(episodes.inputs)
         basis, prior = self.basis(features), self.prior(module, features)
         cut = episodes.n_support
@@ -154,11 +187,8 @@ class RidgeLearnerModule(LearnerModule):
         deviation = posterior.solve(residuals[:, :, :cut])
         asked = basis[:, :, cut:]
         errors = residuals[:, :, cut:] - asked @ deviation
-        log_noise = self.log_noise.clamp(min=_LEAST_LOG_NOISE)
         head = spread(asked, posterior.rotated, posterior.dual)
-        log_variance = log_noise + torch.log1p(head)
-        cells = 0.5 * (log_variance + errors.square() * torch.exp(-log_variance))
-        return weighted_means(cells, episodes.weights[:, :, cut:])
+        return errors, self.log_noise + torch.log1p(head)
 
     def adapt(self, module, inputs, targets, weights):
         """Find the head of each task.
@@ -225,7 +255,7 @@ class RidgeLearnerModule(LearnerModule):
         basis = self.basis(module.task_features(inputs))
         dual = "dual" in state
         head = spread(basis, state["dual" if dual else "primal"], dual)
-        return self.log_noise.clamp(min=_LEAST_LOG_NOISE).exp() * (1 + head)
+        return self.log_noise.exp() * (1 + head)
 
 
 class RidgeClassLearner(RidgeLearner):
@@ -273,11 +303,28 @@ class RidgeClassLearnerModule(RidgeLearnerModule):
 
     def __init__(self, strategy, module, streams):
         super().__init__(strategy, module, streams)
-        del self.log_noise
+        del self.raw_noise
         self.n_solves = strategy.n_solves
         n_networks = len(self.factor)
         self.log_scale = nn.Parameter(self.factor.new_zeros(n_networks, 1, 1, 1))
         self.slices = module.losses.slices
+
+    def standard_errors(self, module, episodes):
+        """Expect nothing of errors: classes are right or wrong.
+
+        Parameters
+        ----------
+        module : EpisodicModule
+            Unused.
+        episodes : Episodes
+            Unused.
+
+        Returns
+        -------
+        errors : None
+            There are none.
+        """
+        return None
 
     def query_losses(self, module, episodes):
         """Compute the cross entropy of the query, given the support.

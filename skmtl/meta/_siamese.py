@@ -239,9 +239,9 @@ class SiameseClassifier(LearnsClasses):
             self.loss, float(self.margin), float(self.exponent), self.n_components
         )
 
-    def _finish(self, data, pool, plans):
+    def _finish(self, training):
         """Set the threshold that tells pairs of held-out rows apart best."""
-        plan = plans[0]
+        data, pool, plan = training.data, training.pool, training.plans[0]
         entries = (
             plan.train_entries if plan.valid_entries is None else plan.valid_entries
         )
