@@ -143,7 +143,9 @@ class MetaRidgeRegressor(MetaRegressor):
     solved, that of the directions or, by the identity of Woodbury, that of the rows.
     Features, :math:`w_0`, :math:`A` and :math:`\sigma` are trained together, on the
     negative log density of the query (ALPaCA [1]_; with :math:`w_0 = 0`, a multiple of
-    the identity as :math:`A`, and squared error it is the ridge head of R2-D2 [2]_).
+    the identity as :math:`A`, and squared error it is the ridge head of R2-D2 [2]_). A
+    tenth of the loss asks about the query without any support, so that the prior mean
+    is a model for rows of tasks that nothing is known of.
 
     There is no strength of the ridge to choose. It is frozen by fit, as scales are:
     adapting again is the same as adapting once to all rows. Columns of y under row
@@ -511,4 +513,4 @@ class MetaRidgeClassifier(MetaClassifier):
         self.verbose = verbose
 
     def _learner(self):
-        return RidgeClassLearner(self.rank, self.n_solves)
+        return RidgeClassLearner(self.rank, self.n_solves, self._is_novel)

@@ -15,6 +15,9 @@ _INITIAL_NOISE = 0.3
 _PACE = 10.0
 # Least noise variance: the float32 of training cannot tell less from none.
 _LEAST_LOG_NOISE = math.log(1e-6)
+# What the query, predicted without any support, counts in the loss: without it the
+# prior mean is learned only as far as supports do not correct it.
+_PRIOR_SHARE = 0.1
 # Bounds on the second derivative of a row's loss in its logits, from Boehning (1992):
 # of the softmax, and of the logistic function of a single output.
 _CURVATURE = (0.5, 0.25)
@@ -154,8 +157,8 @@ class RidgeLearnerModule(LearnerModule):
         losses : Tensor of shape (n_networks, n_episodes, n_columns)
             Means over rows, without the constant.
         """
-        errors, log_variance = self._errors(module, episodes)
-        cells = 0.5 * (log_variance + errors.square() * torch.exp(-log_variance))
+        informed, unasked = self._errors(module, episodes)
+        cells = torch.lerp(_density(*informed), _density(*unasked), _PRIOR_SHARE)
         return weighted_means(cells, episodes.weights[:, :, episodes.n_support :])
 
     def standard_errors(self, module, episodes):
@@ -173,12 +176,15 @@ class RidgeLearnerModule(LearnerModule):
         errors : Tensor of shape (n_networks, n_episodes, n_rows, n_columns)
             NaN where there is no label.
         """
-        errors, log_variance = self._errors(module, episodes)
+        (errors, log_variance), _ = self._errors(module, episodes)
         there = episodes.weights[:, :, episodes.n_support :] > 0
         return torch.where(there, errors * torch.exp(-0.5 * log_variance), torch.nan)
 
     def _errors(self, module, episodes):
-        """Predict the query from the support: errors, and logs of their variances."""
+        """Predict the query, from the support and from nothing.
+
+        Of each the errors, and the logs of their variances.
+        """
         features = module.task_features(episodes.inputs)
         basis, prior = self.basis(features), self.prior(module, features)
         cut = episodes.n_support
@@ -188,7 +194,11 @@ class RidgeLearnerModule(LearnerModule):
         asked = basis[:, :, cut:]
         errors = residuals[:, :, cut:] - asked @ deviation
         head = spread(asked, posterior.rotated, posterior.dual)
-        return errors, self.log_noise + torch.log1p(head)
+        blind = asked.square().sum(-1, keepdim=True)
+        return (
+            (errors, self.log_noise + torch.log1p(head)),
+            (residuals[:, :, cut:], self.log_noise + torch.log1p(blind)),
+        )
 
     def adapt(self, module, inputs, targets, weights):
         """Find the head of each task.
@@ -267,11 +277,14 @@ class RidgeClassLearner(RidgeLearner):
         Dimensions in which heads differ; None is all of them.
     n_solves : int
         Ridge solutions on the way to the logistic head.
+    novel : bool
+        Whether tasks have classes of their own, in slots.
     """
 
-    def __init__(self, rank=None, n_solves=1):
+    def __init__(self, rank=None, n_solves=1, novel=False):
         self.rank = rank
         self.n_solves = n_solves
+        self.novel = novel
 
     @property
     def _module_class(self):
@@ -305,6 +318,8 @@ class RidgeClassLearnerModule(RidgeLearnerModule):
         super().__init__(strategy, module, streams)
         del self.raw_noise
         self.n_solves = strategy.n_solves
+        # Slots have no meaning before a support gives them one.
+        self.prior_share = 0.0 if strategy.novel else _PRIOR_SHARE
         n_networks = len(self.factor)
         self.log_scale = nn.Parameter(self.factor.new_zeros(n_networks, 1, 1, 1))
         self.slices = module.losses.slices
@@ -346,9 +361,15 @@ class RidgeClassLearnerModule(RidgeLearnerModule):
         features = module.task_features(episodes.inputs)
         own, asked = features.split([support[0].shape[2], query[0].shape[2]], dim=2)
         deviation = self._deviation(module, own, *support[1:])
-        outputs = self._logits(module, asked, deviation)
-        cells = module.losses.cells(outputs.flatten(0, 1), query[1].flatten(0, 1))
-        return weighted_means(cells.unflatten(0, outputs.shape[:2]), query[2])
+        informed, blind = (
+            module.losses.cells(outputs.flatten(0, 1), query[1].flatten(0, 1))
+            for outputs in (
+                self._logits(module, asked, deviation),
+                self.prior(module, asked),
+            )
+        )
+        cells = torch.lerp(informed, blind, self.prior_share)
+        return weighted_means(cells.unflatten(0, query[1].shape[:2]), query[2])
 
     def _logits(self, module, features, deviation):
         moved = self.basis(features) @ deviation
@@ -411,6 +432,11 @@ class RidgeClassLearnerModule(RidgeLearnerModule):
         """
         features = module.task_features(inputs)
         return self._logits(module, features, state["deviation"])
+
+
+def _density(errors, log_variance):
+    """Compute negative log densities of a normal, without the constant."""
+    return 0.5 * (log_variance + errors.square() * torch.exp(-log_variance))
 
 
 def _slope(logits, codes):
