@@ -11,7 +11,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from skmtl import MixedTaskNet, MultiTaskNetClassifier, MultiTaskNetRegressor
+from skmtl import (
+    MAMLClassifier,
+    MAMLRegressor,
+    MetaRidgeClassifier,
+    MetaRidgeRegressor,
+    MixedTaskNet,
+    MultiTaskNetClassifier,
+    MultiTaskNetRegressor,
+    PrototypicalClassifier,
+    ReptileClassifier,
+    ReptileRegressor,
+    SiameseClassifier,
+)
 from skmtl._strategy import Strategy
 from skmtl.architecture import HardSharing, TorchModule
 from skmtl.encoding import Auto, Periodic, PiecewiseLinear, Raw, Standard
@@ -69,6 +81,34 @@ def small(kind, **changes):
 def default(kind):
     """Make the instance as users get it, on the CPU."""
     return EVERY_ESTIMATOR[kind](random_state=0, device="cpu")
+
+
+# The meta-learners, made cheap, and what makes each of them learn in a few steps.
+META = {
+    "maml_regressor": (MAMLRegressor, {"lr": 0.02}),
+    "maml_classifier": (MAMLClassifier, {"lr": 0.02}),
+    "reptile_regressor": (ReptileRegressor, {"n_adapt_steps": 30}),
+    "reptile_classifier": (ReptileClassifier, {"n_adapt_steps": 30}),
+    "meta_ridge_regressor": (MetaRidgeRegressor, {"lr": 0.02}),
+    "meta_ridge_classifier": (MetaRidgeClassifier, {"lr": 0.02}),
+    "prototypical_classifier": (PrototypicalClassifier, {"lr": 0.02}),
+    "siamese_classifier": (SiameseClassifier, {"lr": 0.02}),
+}
+SMALL_META = {
+    "architecture": HardSharing((16,)),
+    "n_support": (2, 5),
+    "n_query": 5,
+    "meta_batch_size": 4,
+    "max_iter": 40,  # instead of 1000
+    "random_state": 0,
+    "device": "cpu",
+}
+
+
+def meta(name, **changes):
+    """Make a cheap meta-learner."""
+    estimator, own = META[name]
+    return estimator(**copy.deepcopy(SMALL_META) | own | changes)
 
 
 @dataclass(frozen=True)
