@@ -150,8 +150,9 @@ class FitsNetworks(PlansNetworks, CallbackSupportMixin, BaseEstimator):
         if len(training.diverged) == n_members:
             _, first = training.diverged[0]
             raise FloatingPointError(
-                f"All {n_members} members of {type(self).__name__} diverged: their "
-                f"losses are not finite, first in task {first!r}. "
+                f"All {n_members} member{'s' * (n_members > 1)} of "
+                f"{type(self).__name__} diverged: losses are not finite, first in task "
+                f"{first!r}. "
                 f"{self._remedy.capitalize()}, or look for huge values in X."
             )
         kept = [k for k in range(n_members) if k not in training.diverged]

@@ -286,8 +286,8 @@ class EpisodicTraining(BankTraining):
         settings = self.settings
         n_rows = settings.n_support[1] + settings.n_query
         n_rows *= settings.meta_batch_size * (settings.n_way or 1)
-        one_row = step_work(self.module, self.plans[:1], n_rows=1)
-        return one_row * n_rows * self.module.learner.n_passes
+        # Of one pass: threads wait for each other at every one, however many there are.
+        return step_work(self.module, self.plans[:1], n_rows=1) * n_rows
 
     def _prepare_steps(self, dtype):
         self.table = EpisodeTable(

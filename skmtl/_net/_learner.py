@@ -38,12 +38,9 @@ class LearnerModule(nn.Module):
     ----------
     optimizer_class : type
         Of the optimizer that takes the steps.
-    n_passes : int
-        Forward passes of a step, to estimate its work.
     """
 
     optimizer_class = BankAdamW
-    n_passes = 1
 
     def backward(self, module, episodes, progress, share):
         """Add the gradients of some episodes to those of the parameters.

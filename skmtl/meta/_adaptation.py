@@ -89,7 +89,15 @@ def _known_columns(estimator, y, names, columns, ndim, table, sample_weight):
             f"y has {len(names)} column(s), and fit had {len(before.column_names)}: "
             f"{before.column_names}. Pass the same ones; labels may be missing."
         )
-    labels = encode_known(before.column_names, columns, encoder.classes)
+    try:
+        labels = encode_known(before.column_names, columns, encoder.classes)
+    except ValueError as error:
+        if "did not have before" not in str(error):
+            raise
+        raise ValueError(
+            f"{error} The tasks of this {type(estimator).__name__} share their "
+            "classes; for tasks with classes of their own fit it with n_way."
+        ) from error
     labels, weight = weighted_labels(labels, sample_weight, before.column_names)
     encoder.check(labels, estimator.net_.blueprint.losses)
     return _data(before, labels, weight, encoder, table)

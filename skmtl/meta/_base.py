@@ -20,7 +20,8 @@ from ._rows import rows_of_tasks
 
 # Validations of a training; more would cost more than they choose.
 _EPOCHS = 50
-_MOST_STEPS = 500
+# Steps between two validations, each of which costs as much as a few steps.
+_STEPS = (10, 500)
 # Classes of an episode when nothing is said.
 _MOST_WAYS = 20
 
@@ -79,7 +80,7 @@ class BaseMetaNet(FitsNetworks):
         return -(-self.max_iter // self._n_iter_epoch())
 
     def _n_iter_epoch(self):
-        return int(np.clip(self.max_iter // _EPOCHS, 1, _MOST_STEPS))
+        return int(np.clip(self.max_iter // _EPOCHS, *_STEPS))
 
     def _learn(self, X, y, task, sample_weight, hook):
         low, high = self._support_range()

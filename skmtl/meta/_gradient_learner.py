@@ -75,7 +75,6 @@ class GradientLearnerModule(LearnerModule):
     def __init__(self, strategy, architecture):
         super().__init__()
         self.settings = strategy
-        self.n_passes = 1 + 2 * strategy.n_inner_steps
         heads = {id(p) for p in architecture.heads.parameters()}
         self.names = [
             name

@@ -36,8 +36,13 @@ def rows_of_tasks(estimator, X, task):
     single = estimator._adapted_to is not None
     if single and lacks_task_column(estimator, X):
         X = fill_task_column(estimator, X, estimator._adapted_to)
-    table, ids = check_rows(estimator, X, task)
     name = type(estimator).__name__
+    if not single and lacks_task_column(estimator, X):
+        raise ValueError(
+            f"X lacks the task column {estimator.task_column!r}, and this {name} is "
+            f"{_how(estimator)} to {estimator.n_tasks_} tasks: each row needs its own."
+        )
+    table, ids = check_rows(estimator, X, task)
     if single:
         _warn_of_other_tasks(estimator, ids)
         return table, np.zeros(len(table), int)
