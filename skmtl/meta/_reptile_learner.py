@@ -120,7 +120,7 @@ class ReptileLoop(InnerLoop):
         self._all_inputs, self._all = self.inputs, support
         self._all_cells = self.cells
         self._slopes = None
-        self._seconds = {}
+        self._seconds = None
         self._n_steps = 0
 
     def pick(self, k):
@@ -169,25 +169,29 @@ class ReptileLoop(InnerLoop):
             materialize_grads=True,
         )
         self._add_slopes(gradients[len(names) :])
-        scale = self._scale(gradients[: len(names)])
-        self._n_steps += 1
-        moved = dict(fast)
-        for name, gradient in zip(names, gradients, strict=False):
-            if scale is not None:
-                gradient = gradient * per_task(scale, gradient)
-            end = fast[name] - self._direction(name, gradient)
-            moved[name] = end.detach().requires_grad_()
-        return moved
+        ends = self._optimized([fast[n] for n in names], list(gradients[: len(names)]))
+        ends = [end.requires_grad_() for end in ends]
+        return {**fast, **dict(zip(names, ends, strict=True))}
 
-    def _direction(self, name, gradient):
+    @torch.no_grad()
+    def _optimized(self, starts, gradients):
+        """Move weights by a step of the inner optimizer."""
+        scale = self._scale(gradients)
+        if scale is not None:
+            gradients = [g * per_task(scale, g) for g in gradients]
         rate = self.learner.settings.inner_lr
         if self.learner.settings.inner_optimizer == "sgd":
-            return rate * gradient
+            return torch._foreach_add(starts, gradients, alpha=-rate)
         # Adam with beta1 = 0, as the paper's experiments have it.
-        second = self._seconds.get(name, 0.0) * _BETA2
-        self._seconds[name] = second = second + (1 - _BETA2) * gradient.square()
-        root = (second / (1 - _BETA2**self._n_steps)).sqrt()
-        return rate * gradient / (root + _EPS)
+        if self._seconds is None:
+            self._seconds = [torch.zeros_like(g) for g in gradients]
+        self._n_steps += 1
+        torch._foreach_mul_(self._seconds, _BETA2)
+        torch._foreach_addcmul_(self._seconds, gradients, gradients, 1 - _BETA2)
+        roots = torch._foreach_sqrt(self._seconds)
+        torch._foreach_div_(roots, (1 - _BETA2**self._n_steps) ** 0.5)
+        torch._foreach_add_(roots, _EPS)
+        return torch._foreach_addcdiv(starts, gradients, roots, -rate)
 
     def _add_slopes(self, gradients):
         """Sum what the steps say about the inputs, for the embeddings behind them."""
