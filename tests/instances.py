@@ -85,10 +85,11 @@ def default(kind):
 
 # The meta-learners, made cheap, and what makes each of them learn in a few steps.
 META = {
-    "maml_regressor": (MAMLRegressor, {"lr": 0.02}),
+    # From few rows it learns a start for few rows, and predicts from all rows of a task.
+    "maml_regressor": (MAMLRegressor, {"lr": 0.02, "n_support": (2, 20)}),
     "maml_classifier": (MAMLClassifier, {"lr": 0.02}),
-    "reptile_regressor": (ReptileRegressor, {"n_adapt_steps": 30}),
-    "reptile_classifier": (ReptileClassifier, {"n_adapt_steps": 30}),
+    "reptile_regressor": (ReptileRegressor, {"inner_lr": 0.05, "max_iter": 15}),
+    "reptile_classifier": (ReptileClassifier, {"max_iter": 15}),
     "meta_ridge_regressor": (MetaRidgeRegressor, {"lr": 0.02}),
     "meta_ridge_classifier": (MetaRidgeClassifier, {"lr": 0.02}),
     "prototypical_classifier": (PrototypicalClassifier, {"lr": 0.02}),
