@@ -115,7 +115,8 @@ def _new_columns(estimator, y, names, columns, ndim, table, sample_weight):
     encoder = TaskEncoder(names, classes, ndim, frame_library(y))
     before = replace(before, column_names=names, task_names=names)
     data = _data(before, labels, weight, encoder, table)
-    return _scaled(estimator, data)
+    # Rows that join others may lack classes and labels that those have.
+    return data if estimator._is_adapted else _scaled(estimator, data)
 
 
 def _scaled(estimator, data):

@@ -130,7 +130,10 @@ class BaseMetaNet(FitsNetworks):
 
     def _support_range(self):
         sizes = self.n_support
-        low, high = (sizes, sizes) if isinstance(sizes, Integral) else tuple(sizes)
+        sizes = (sizes, sizes) if isinstance(sizes, Integral) else tuple(sizes)
+        if len(sizes) != 2:
+            raise ValueError(self._wrong_support())
+        low, high = sizes
         if not (isinstance(low, Integral) and isinstance(high, Integral)):
             raise ValueError(self._wrong_support())
         if not self._least_support <= low <= high:
@@ -374,7 +377,7 @@ class BaseMetaNet(FitsNetworks):
         check_is_fitted(self, "net_")
         adapted = copy.copy(self)
         data, adapted_to = adapted_tasks(self, X, y, task, sample_weight)
-        adapted._known = KnownTasks(data, self._is_novel)
+        adapted._known = KnownTasks(data, self._is_novel, self._known.by_column)
         adapted._adapted_to = adapted_to
         adapted._is_adapted = True
         adapted._adapt_options = self._adapt_options | options

@@ -23,20 +23,24 @@ class KnownTasks:
         The rows, in the scaling and the codes of its encoder.
     novel : bool
         Whether each task has classes of its own, in slots.
+    by_column : bool, default=None
+        Whether each task is a column of y; None is whether there are several columns,
+        and no row tasks. A single new column is a task of its own, too.
     """
 
     data: TaskData
     novel: bool
+    by_column: bool | None = None
+
+    def __post_init__(self):
+        """Settle what is not said."""
+        if self.by_column is None:
+            object.__setattr__(self, "by_column", self.pool.column is not None)
 
     @cached_property
     def pool(self):
         """The entries of the tasks, TaskPool."""
         return TaskPool.from_data(self.data, by_class=self.novel)
-
-    @property
-    def by_column(self):
-        """Whether each task is a column of y, bool."""
-        return self.pool.column is not None
 
     @cached_property
     def slots(self):
@@ -100,7 +104,7 @@ class KnownTasks:
         state : dict
             The fields.
         """
-        return {"data": self.data, "novel": self.novel}
+        return {"data": self.data, "novel": self.novel, "by_column": self.by_column}
 
     def __setstate__(self, state):
         """Take over the fields.
