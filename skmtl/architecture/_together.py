@@ -68,12 +68,14 @@ def runs_together(run, tensors, rows):
 
     with seeded(0, rows.device), torch.enable_grad():
         slices = {name: leaf.unbind(0) for name, leaf in leaves.items()}
-        alone = torch.stack(
-            [
-                run({name: parts[k] for name, parts in slices.items()}, rows[k, :kept])
-                for k in range(len(rows))
-            ]
-        )
+        each = [
+            ({name: parts[k] for name, parts in slices.items()}, rows[k, :kept])
+            for k in range(len(rows))
+        ]
+        try:
+            alone = torch.stack([run(*own) for own in each])
+        except Exception as error:  # batch normalization of a single row
+            return f"does not run on one row less: {_first_line(error)}"
         wanted = _gradients(alone, trained)
         if any(not torch.equal(leaves[name], old) for name, old in buffers.items()):
             return "changes buffers in training"
@@ -84,11 +86,15 @@ def runs_together(run, tensors, rows):
                 together = torch.func.vmap(run)(leaves, rows)[:, :kept]
                 found = _gradients(together, trained)
         except Exception as error:
-            return f"does not run under vmap: {str(error).strip().splitlines()[0]}"
+            return f"does not run under vmap: {_first_line(error)}"
     pairs = [(together, alone), *zip(found, wanted, strict=True)]
     if not all(_close(a, b) for a, b in pairs):
         return "gives other numbers under vmap, or mixes the rows of a batch"
     return None
+
+
+def _first_line(error):
+    return str(error).strip().partition("\n")[0]
 
 
 def _gradients(features, parameters):
