@@ -85,7 +85,7 @@ def default(kind):
 
 # The meta-learners, made cheap, and what makes each of them learn in a few steps.
 META = {
-    # From few rows it learns a start for few rows, and predicts from all rows of a task.
+    # What is learned from few rows is a start for few rows, and predict takes all.
     "maml_regressor": (MAMLRegressor, {"lr": 0.02, "n_support": (2, 20)}),
     "maml_classifier": (MAMLClassifier, {"lr": 0.02}),
     "reptile_regressor": (ReptileRegressor, {"inner_lr": 0.05, "max_iter": 15}),

@@ -214,7 +214,7 @@ def test_a_fit_that_raises_leaves_the_estimator_as_it_was(name, fits):
     model, X, y, task = fits(name)
     model = copy.deepcopy(model)
     expected = answers(model, X, task)
-    with pytest.raises(ValueError, match="NaN|label"):
+    with pytest.raises(ValueError, match=r"NaN|label"):
         model.fit(X, np.full(len(y), np.nan), task=task)
     np.testing.assert_array_equal(answers(model, X, task), expected)
 
