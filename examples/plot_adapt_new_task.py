@@ -138,7 +138,7 @@ plt.show()
 # the noise. MAML, whose steps move the whole network, needs more rows for the same.
 #
 # The band holds what it says from two rows on. With fewer it is too narrow and holds
-# about 83 % of the points: a normal distribution is not the shape of amplitudes and
+# about 87 % of the points: a normal distribution is not the shape of amplitudes and
 # phases that are uniform, and the first rows make good for it.
 #
 # These tasks suit a closed-form head: each wave is exactly a sum of two features, the
