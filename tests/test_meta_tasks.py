@@ -717,3 +717,35 @@ def test_a_label_missing_in_later_rows_stays(name):
     twice = adapted.adapt(X[30:], later)
     once = model.adapt(X, np.r_[y[:30, 3:], later])
     np.testing.assert_allclose(twice.predict(X), once.predict(X), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_new_column_of_more_classes_than_the_head_tells_apart(name):
+    X, y = regression_data(n_tasks=6)
+    model = quick(name).fit(X, (y > 5).astype(float))
+    three = np.digitize(y[:, 0], np.quantile(y[:, 0], [0.3, 0.6]))
+    if name in NOVEL:
+        assert model.adapt(X, three).predict_proba(X).shape == (60, 3)
+        return
+    with pytest.raises(ValueError, match="A task has 3 classes, and the head of this"):
+        model.adapt(X, three)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="rows of zeros that pad episodes enter batch statistics"
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_padding_does_not_reach_running_statistics(name):
+    X, y, _ = group_data(name)
+    task = np.repeat(np.arange(6), [2, 4, 4, 10, 20, 20])
+    trunk = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 8), nn.Tanh())
+    model = quick(
+        name,
+        architecture=TorchModule(trunk),
+        encoding=Raw(),
+        n_support=(2, 8),
+        max_iter=60,
+        early_stopping=False,
+    ).fit(X + 5, y, task=task)
+    means = next(v for k, v in weights(model).items() if "running_mean" in k)
+    np.testing.assert_allclose(means.numpy().ravel(), 5, atol=0.6)
