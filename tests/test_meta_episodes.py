@@ -9,7 +9,7 @@ from sklearn.model_selection import GroupKFold
 
 from skmtl import MetaRidgeRegressor, MultiTaskNetClassifier, MultiTaskNetRegressor
 from skmtl._net import EpisodeSettings
-from skmtl._net._episodes import ClassSampler, TaskSampler
+from skmtl._net._samplers import ClassSampler, TaskSampler
 from skmtl._tasks import TaskPool, check_task_data
 
 

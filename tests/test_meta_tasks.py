@@ -731,9 +731,6 @@ def test_a_new_column_of_more_classes_than_the_head_tells_apart(name):
         model.adapt(X, three)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="rows of zeros that pad episodes enter batch statistics"
-)
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_does_not_reach_running_statistics(name):
     X, y, _ = group_data(name)

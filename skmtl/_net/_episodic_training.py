@@ -11,12 +11,12 @@ from ._devices import step_work
 from ._episodes import (
     EpisodeBatches,
     EpisodeTable,
-    make_sampler,
     stacked_episodes,
 )
 from ._joint_net import JointNet
 from ._learner import Learner, masked_mean
 from ._module import BankModule, Blueprint
+from ._samplers import make_sampler
 from ._training import BankTraining
 
 # Validation episodes of a network: held-out tasks come in turns until there are enough.

@@ -7,7 +7,8 @@ from scipy.stats import norm
 
 from .._constraints import Interval
 from ._base import BaseMetaNet
-from ._ridge_learner import RidgeClassLearner, RidgeLearner
+from ._ridge_class_learner import RidgeClassLearner
+from ._ridge_learner import RidgeLearner
 from ._scores import MetaClassifier, MetaRegressor
 
 # Held-out errors that a quantile takes.
