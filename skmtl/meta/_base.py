@@ -367,9 +367,10 @@ class BaseMetaNet(FitsNetworks):
 
         Notes
         -----
-        The estimator it is called on is unchanged; both share the trained net. Adapting
-        an adapted estimator adds the rows to those it has, and is the same as adapting
-        once to all of them.
+        The estimator it is called on is unchanged; both share the trained net. Only the
+        rows given here count: to update a task that was in fit, pass its rows of fit
+        along. Adapting an adapted estimator adds the rows to those it has, and is the
+        same as adapting once to all of them.
         """
         return self._adapt(X, y, task, sample_weight, {})
 

@@ -42,9 +42,10 @@ class AdaptsBySteps:
 
         Notes
         -----
-        The estimator it is called on is unchanged; both share the trained net. Adapting
-        an adapted estimator adds the rows to those it has, and starts from the
-        meta-model again.
+        The estimator it is called on is unchanged; both share the trained net. Only the
+        rows given here count: to update a task that was in fit, pass its rows of fit
+        along. Adapting an adapted estimator adds the rows to those it has, and starts
+        from the meta-model again.
         """
         options = {}
         if n_steps is not None:

@@ -153,7 +153,10 @@ class MetaRidgeRegressor(MetaRegressor):
     tasks have :math:`A` in common, and each its own noise.
 
     The standard deviation is that of a label around its prediction, noise included, and
-    the spread of the members is added. It takes features and noise for known.
+    the spread of the members is added. It takes features and noise for known, and for
+    column tasks the scale of the labels, too: where a new column brings a handful of
+    labels it is far too small. One factor, ``std_scale_``, serves all numbers of rows,
+    so bands are a little narrow with one or two rows and wide with many.
 
     The notes of :class:`MAMLRegressor` on tasks, scales, known tasks and the best
     iteration hold here as well.
