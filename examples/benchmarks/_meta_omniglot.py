@@ -30,7 +30,6 @@ from skmtl import (
     MAMLClassifier,
     MetaRidgeClassifier,
     PrototypicalClassifier,
-    ReptileClassifier,
     SiameseClassifier,
 )
 from skmtl.architecture import HardSharing, TorchModule
@@ -157,7 +156,7 @@ def conv_trunk(n_filters):
 
 
 def mlp_models(minutes):
-    """Make all estimators, for about so many minutes of training together."""
+    """Make the estimators, for about so many minutes of training together."""
     mlp = HardSharing((512, 256), linear_skip=False)
     shared = {
         "architecture": mlp,
@@ -181,9 +180,6 @@ def mlp_models(minutes):
         ),
         "MAML": MAMLClassifier(
             **shared, **novel, max_iter=steps(1_000), first_order=True, inner_lr=0.1
-        ),
-        "Reptile": ReptileClassifier(
-            **shared, n_way=N_WAY, n_query=5, max_iter=steps(300)
         ),
         "Siamese": SiameseClassifier(
             **shared | {"n_support": 1},
