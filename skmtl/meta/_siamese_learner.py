@@ -66,7 +66,8 @@ class SiameseLearnerModule(EmbeddingLearnerModule):
         Returns
         -------
         losses : Tensor of shape (n_networks, n_episodes, 1)
-            NaN for an episode without pairs of both kinds.
+            NaN for an episode without pairs of both kinds, infinite where the loss is
+            no number.
         """
         places = self.embed(module, episodes.inputs)
         distances = (squared_distances(places, places) + _EPS).sqrt()
@@ -83,6 +84,7 @@ class SiameseLearnerModule(EmbeddingLearnerModule):
             else {"exponent": self.settings.exponent}
         )
         losses = of_pairs(distances, same, other, self.settings.margin, **options)
+        losses = torch.where(losses.isnan(), torch.inf, losses)
         both = same.flatten(2).any(-1) & other.flatten(2).any(-1)
         return torch.where(both, losses, torch.nan).unsqueeze(-1)
 
