@@ -319,13 +319,14 @@ def best_threshold(distances, same):
     -------
     threshold : float
         Where the mean of both error rates is least, in the middle between two
-        distances; NaN without pairs of both kinds.
+        distances; the least of all if none tells them apart; NaN without pairs of both
+        kinds.
     """
     if not same.any() or same.all():
         return float("nan")
-    order = np.argsort(distances)
-    hits = np.cumsum(same[order]) / same.sum()
-    alarms = np.cumsum(~same[order]) / (~same).sum()
-    best = int(np.argmax(hits - alarms))
-    ends = distances[order[[best, min(best + 1, len(order) - 1)]]]
-    return float(ends.mean())
+    values, place = np.unique(distances, return_inverse=True)
+    hits = np.cumsum(np.bincount(place, same)) / same.sum()
+    alarms = np.cumsum(np.bincount(place, ~same)) / (~same).sum()
+    # How many of the least values lie below the threshold.
+    best = int(np.argmax(np.append(0.0, hits - alarms)))
+    return float(values[max(best - 1, 0) : best + 1].mean())
