@@ -109,6 +109,10 @@ def moved(module, batch, b, fast, first_order=False):
     gradients = torch.autograd.grad(
         loss, [fast[n] for n in learner.names], create_graph=not first_order
     )
+    if learner.settings.clip_norm is not None:
+        norm = torch.cat([g.detach().flatten() for g in gradients]).norm()
+        scale = min(1.0, learner.settings.clip_norm / norm.item())
+        gradients = [scale * g for g in gradients]
     steps = {}
     for name, gradient in zip(learner.names, gradients, strict=True):
         rate = learner.settings.inner_lr
@@ -374,6 +378,45 @@ def test_every_task_is_clipped_to_the_limit(kind):
         own, _ = meta_gradients(module, some(batch, [b]))
         norms.append(torch.cat([g.flatten() for g in own.values()]).norm().item())
     np.testing.assert_allclose(norms, limit, rtol=1e-9)
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize("adapted", ADAPTED.values(), ids=ADAPTED)
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_steps_are_clipped_by_a_constant_and_the_whole_once_more(
+    network, adapted, first_order
+):
+    limit, batch = 0.2, episodes(n_episodes=1)
+    model = maml(**network, **adapted, clip_norm=limit, first_order=first_order)
+    module = module_of(model)
+    found, _ = meta_gradients(module, batch)
+    parameters = parameters_of(module)
+    objective = plain_objective(module, batch, [0, 1], first_order)
+    gradients = torch.autograd.grad(
+        objective, list(parameters.values()), materialize_grads=True
+    )
+    expected = dict(zip(parameters, gradients, strict=True))
+    scale = found["heads.shared.bias"].norm() / expected["heads.shared.bias"].norm()
+    # With heads alone the limit acts on the features, before the body.
+    if adapted.get("adapted") != "head":
+        norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+        assert norm > limit
+        assert scale.item() == pytest.approx(limit / norm.item())
+    for name, gradient in expected.items():
+        close(found[name], scale * gradient)
+
+
+def test_a_task_of_finite_loss_and_endless_gradient_is_left_out():
+    module, batch = module_of(maml("relu")), episodes()
+    inputs, targets = batch.inputs.clone(), batch.targets.clone()
+    inputs[:, 2, 5] *= 100
+    targets[:, 2, 5] = 1e154
+    endless = batch._replace(inputs=inputs, targets=targets)
+    found, losses = meta_gradients(module, endless, share=1 / 3)
+    assert losses.isfinite().all()
+    expected, _ = meta_gradients(module, some(batch, [0, 1]), share=1 / 3)
+    for name, gradient in expected.items():
+        close(found[name], gradient)
 
 
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
