@@ -132,7 +132,7 @@ def _settings(training, callbacks, verbose):
 
 def _trained(net, training):
     data = training.data
-    with threads_for(training.work):
+    with threads_for(training.thread_work):
         net.partial_fit(RowsDataset(data.X, data.task, _labels(data)))
         training.finish()
         net.settle()

@@ -122,6 +122,11 @@ class BankTraining:
     # -- what is known of the whole bank -------------------------------------------
 
     @property
+    def thread_work(self):
+        """Multiply-adds by which threads are chosen, float."""
+        return self.work
+
+    @property
     def best_epoch(self):
         """Best epoch of each network, ndarray of int; 0 before the first."""
         return self.best.epoch

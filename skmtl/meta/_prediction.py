@@ -130,7 +130,7 @@ class TaskPredictor:
         targets, weights = self._tensor(targets), self._tensor(weights)
         shape = (self.n_networks, *targets.shape)
         learner = self.module.learner
-        work = 3.0 * self.module.architecture.work * entries.size
+        work = 3.0 * self.module.architecture.work * entries.shape[1]
         with threads_for(work), torch.no_grad():
             return learner.adapt(
                 self.module,
