@@ -291,7 +291,7 @@ class EpisodicTraining(BankTraining):
 
     @property
     def thread_work(self):
-        """Multiply-adds of one task of a step, float: each is an operation by itself."""
+        """Multiply-adds of one task of a step, which is an operation, float."""
         return self.work / self.settings.meta_batch_size
 
     def _prepare_steps(self, dtype):
@@ -361,8 +361,7 @@ class EpisodicTraining(BankTraining):
             groups = torch.arange(min(max(n_tasks, low), high)) % n_tasks
             drawn.append(sampler.of_groups(groups[None], generator))
         most = max(d.tasks.shape[1] for d in drawn)
-        drawn = [_with_episodes(d, most, len(self.pool)) for d in drawn]
-        drawn = _trimmed(drawn, len(self.pool))
+        drawn = [_with_episodes(d, most) for d in drawn]
         (self._valid_episodes,) = stacked_episodes(self.table, drawn)
 
     @torch.no_grad()
@@ -392,30 +391,13 @@ class EpisodicTraining(BankTraining):
         return losses, total
 
 
-def _with_episodes(draw, n_episodes, filler):
-    """Add episodes without rows, for the numbers of all networks to agree."""
-    added = n_episodes - draw.tasks.shape[1]
-    pad = torch.nn.functional.pad
+def _with_episodes(draw, n_episodes):
+    """Repeat episodes up to a number of them, the same for all networks."""
+    index = torch.arange(n_episodes) % draw.tasks.shape[1]
+    slots = None if draw.slots is None else draw.slots[:, index]
     return draw._replace(
-        entries=pad(draw.entries, (0, 0, 0, added), value=filler),
-        slots=None if draw.slots is None else pad(draw.slots, (0, 0, 0, added)),
-        tasks=pad(draw.tasks, (0, added), value=int(draw.tasks[0, 0])),
+        entries=draw.entries[:, index], slots=slots, tasks=draw.tasks[:, index]
     )
-
-
-def _trimmed(drawn, filler):
-    """Leave out rows that are padding in every episode: held-out tasks are few."""
-    used = torch.stack([(d.entries < filler).flatten(0, 1).any(0) for d in drawn])
-    used = used.any(0)
-    n_support = int(used[: drawn[0].n_support].sum())
-    return [
-        d._replace(
-            entries=d.entries[..., used],
-            slots=None if d.slots is None else d.slots[..., used],
-            n_support=n_support,
-        )
-        for d in drawn
-    ]
 
 
 class EpisodicNet(JointNet):
