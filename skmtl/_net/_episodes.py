@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -92,8 +93,10 @@ class EpisodicPlan(NetworkPlan):
 
     @property
     def key(self):
-        """The key of its streams, tuple: the seed, and sizes its draws depend on."""
-        return (self.seed, len(self.train_entries), *self.encoder.sizes)
+        """The key of its streams, tuple: the seed, and what its draws depend on."""
+        entries = [e for e in (self.train_entries, self.valid_entries) if e is not None]
+        marks = [zlib.crc32(np.ascontiguousarray(e, dtype=np.int64)) for e in entries]
+        return (self.seed, *marks, *self.encoder.sizes)
 
 
 class Episodes(NamedTuple):
@@ -265,7 +268,7 @@ def stacked_episodes(table, drawn):
     table : EpisodeTable
         Where entries are gathered.
     drawn : list of Draw, length n_networks
-        Of one shape but for padding.
+        Of one shape.
 
     Yields
     ------
@@ -273,12 +276,11 @@ def stacked_episodes(table, drawn):
         Step by step.
     """
     device = table.weights.device
-    n_support = max(d.n_support for d in drawn)
-    padded = [_padded(d, n_support, drawn, len(table.pool)) for d in drawn]
-    entries = torch.stack([p[0] for p in padded], dim=1).to(device)
+    n_support = drawn[0].n_support
+    entries = torch.stack([d.entries for d in drawn], dim=1).to(device)
     slots = None
     if drawn[0].slots is not None:
-        slots = torch.stack([p[1] for p in padded], dim=1).to(device)
+        slots = torch.stack([d.slots for d in drawn], dim=1).to(device)
     tasks = torch.stack([d.tasks for d in drawn], dim=1).to(device)
     filled = _without_padding(entries, len(table.pool))
     n_steps, _, n_episodes, n_rows = entries.shape
@@ -306,25 +308,3 @@ def _without_padding(entries, filler):
     n_rows = there.sum(-1, keepdim=True).clamp(min=1)
     turns = torch.arange(entries.shape[-1], device=entries.device) % n_rows
     return torch.where(there, entries, entries.gather(-1, first.gather(-1, turns)))
-
-
-def _padded(draw, n_support, drawn, filler):
-    """Pad the support and the query of one network to those of the longest."""
-    n_query = max(d.entries.shape[-1] - d.n_support for d in drawn)
-    own = draw.n_support, draw.entries.shape[-1] - draw.n_support
-    if own == (n_support, n_query):
-        return draw.entries, draw.slots
-
-    def pad(tensor, value):
-        if tensor is None:
-            return None
-        parts = zip(tensor.split(own, dim=-1), (n_support, n_query), strict=True)
-        return torch.cat(
-            [
-                torch.nn.functional.pad(part, (0, size - part.shape[-1]), value=value)
-                for part, size in parts
-            ],
-            dim=-1,
-        )
-
-    return pad(draw.entries, filler), pad(draw.slots, 0)

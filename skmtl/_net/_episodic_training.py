@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+from skorch.callbacks import EpochScoring
 
 from ._devices import step_work
 from ._episodes import (
@@ -13,6 +15,7 @@ from ._episodes import (
     EpisodeTable,
     stacked_episodes,
 )
+from ._fingerprint import digest, fingerprint
 from ._joint_net import JointNet
 from ._learner import Learner, masked_mean
 from ._module import BankModule, Blueprint
@@ -274,8 +277,21 @@ class EpisodicTraining(BankTraining):
     def __init__(self, blueprint, plans, data, pool, device):
         self.pool = pool
         self.settings = plans[0].episodes
+        self._learner = blueprint.learner
         self.lost = {}
         super().__init__(blueprint, plans, data, device)
+
+    @cached_property
+    def fingerprint(self):
+        """What the course of the training depends on, dict of str to str."""
+        plans, settings = self.plans, vars(self.settings) | vars(self._learner)
+        del settings["chunk_size"]  # rounding alone
+        return fingerprint(self) | {
+            "held-out entries": digest(
+                [[p.train_entries, p.valid_entries] for p in plans]
+            ),
+            **{name: repr(value) for name, value in settings.items()},
+        }
 
     def _start_at_constant_prediction(self):
         # Columns of their own have no constant in common, and slots no meaning.
@@ -361,7 +377,8 @@ class EpisodicTraining(BankTraining):
             groups = torch.arange(min(max(n_tasks, low), high)) % n_tasks
             drawn.append(sampler.of_groups(groups[None], generator))
         most = max(d.tasks.shape[1] for d in drawn)
-        drawn = [_with_episodes(d, most) for d in drawn]
+        drawn = [_with_episodes(d, most, len(self.pool)) for d in drawn]
+        drawn = _trimmed(drawn, len(self.pool))
         (self._valid_episodes,) = stacked_episodes(self.table, drawn)
 
     @torch.no_grad()
@@ -379,7 +396,8 @@ class EpisodicTraining(BankTraining):
         episodes = episodes._replace(inputs=module.embed(episodes.inputs))
         parts = episodes.chunks(self.settings.chunk_size)
         found = [module.learner.validation_losses(module, part) for part in parts]
-        losses = _finite_mean(torch.cat(found, dim=1)).cpu().double().numpy()
+        found = torch.cat(found, dim=1)
+        losses = _finite_mean(found).cpu().double().numpy()
         total = self.weigh(np.nan_to_num(losses), np.isfinite(losses))
         total = np.where(np.isfinite(losses).any(axis=1), total, np.inf)
         self._note_divergence(losses)
@@ -387,21 +405,63 @@ class EpisodicTraining(BankTraining):
         if (total < self.best.loss[self.live]).any():
             errors = [module.learner.standard_errors(module, part) for part in parts]
             errors = None if errors[0] is None else torch.cat(errors, dim=1)
-        self._keep_best(total, errors)
+        # Held-out entries that ask nothing choose nothing: each epoch is the best yet.
+        silent = found.isnan().flatten(1).all(1).cpu().numpy()
+        self._keep_best(np.where(silent, -self.epoch, total), errors)
         return losses, total
 
 
-def _with_episodes(draw, n_episodes):
-    """Repeat episodes up to a number of them, the same for all networks."""
-    index = torch.arange(n_episodes) % draw.tasks.shape[1]
-    slots = None if draw.slots is None else draw.slots[:, index]
+def _with_episodes(draw, n_episodes, filler):
+    """Add episodes without rows, for the numbers of all networks to agree."""
+    added = n_episodes - draw.tasks.shape[1]
+    pad = torch.nn.functional.pad
     return draw._replace(
-        entries=draw.entries[:, index], slots=slots, tasks=draw.tasks[:, index]
+        entries=pad(draw.entries, (0, 0, 0, added), value=filler),
+        slots=None if draw.slots is None else pad(draw.slots, (0, 0, 0, added)),
+        tasks=pad(draw.tasks, (0, added), value=int(draw.tasks[0, 0])),
     )
+
+
+def _trimmed(drawn, filler):
+    """Leave out rows that are padding in every episode: held-out tasks are few."""
+    used = torch.stack([(d.entries < filler).flatten(0, 1).any(0) for d in drawn])
+    used = used.any(0)
+    n_support = int(used[: drawn[0].n_support].sum())
+    return [
+        d._replace(
+            entries=d.entries[..., used],
+            slots=None if d.slots is None else d.slots[..., used],
+            n_support=n_support,
+        )
+        for d in drawn
+    ]
 
 
 class EpisodicNet(JointNet):
     """Train a bank on episodes as one skorch net; see :class:`JointNet`."""
+
+    def initialize_callbacks(self):
+        """Refuse callbacks that cannot work on a bank, or on episodes.
+
+        Returns
+        -------
+        self : EpisodicNet
+            The net.
+
+        Raises
+        ------
+        ValueError
+            For callbacks that need single batches, or predictions of validation.
+        """
+        super().initialize_callbacks()
+        for name, callback in self.callbacks_:
+            if isinstance(callback, EpochScoring) and callback.use_caching:
+                raise ValueError(
+                    f"The callback {name!r} scores predictions of validation, and "
+                    "episodes leave none of whole rows. Use valid_loss, or pass "
+                    "use_caching=False to score the meta-model as it is, unadapted."
+                )
+        return self
 
     def validation_step(self, batch, **fit_params):
         """Score every network on episodes of its held-out entries.

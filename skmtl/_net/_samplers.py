@@ -139,7 +139,8 @@ class TaskSampler:
         self.tasks, group = np.unique(pool.task[entries], return_inverse=True)
         self.windows = _Windows(entries, group, len(pool))
         self.tasks = torch.from_numpy(self.tasks)
-        self.settings = replace_sizes(settings, int(self.windows.sizes.max()))
+        # Of the whole pool, so that the shapes of all networks of a bank agree.
+        self.settings = replace_sizes(settings, int(np.bincount(pool.task).max()))
 
     def draw(self, generator, n_steps):
         """Draw meta-batches.
@@ -203,11 +204,14 @@ class ClassSampler:
         pairs = np.stack([task[order], label[order]])
         pairs, group = np.unique(pairs, axis=1, return_inverse=True)
         self.windows = _Windows(entries[order], group.ravel(), len(pool))
-        self.settings = replace_sizes(settings, int(self.windows.sizes.max()))
+        # Of the whole pool, so that the shapes of all networks of a bank agree.
+        whole = np.stack([pool.task, pool.labels])
+        whole, sizes = np.unique(whole, axis=1, return_counts=True)
+        self.settings = replace_sizes(settings, int(sizes.max()))
         tasks, where = np.unique(pairs[0], return_inverse=True)
         counts = np.bincount(where)
         # groups_of[t]: the classes of task t, -1 past the last
-        groups_of = np.full((len(tasks), counts.max()), -1)
+        groups_of = np.full((len(tasks), np.bincount(whole[0]).max()), -1)
         rank = np.arange(len(where)) - np.repeat(np.cumsum(counts) - counts, counts)
         groups_of[where, rank] = np.arange(len(where))
         self.groups_of = torch.from_numpy(groups_of)
