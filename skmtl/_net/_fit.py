@@ -3,7 +3,8 @@
 import torch
 
 from ._best_epochs import network_tensors
-from ._episodic_training import EpisodicBlueprint, EpisodicNet, EpisodicTraining
+from ._episodic_module import EpisodicBlueprint
+from ._episodic_training import EpisodicNet, EpisodicTraining
 from ._joint_net import JointNet
 from ._module import Blueprint
 from ._rows_dataset import RowsDataset

@@ -89,6 +89,19 @@ class TaskPool:
         sizes = np.bincount(self.task, minlength=self.n_tasks)
         return np.concatenate([[0], np.cumsum(sizes)])
 
+    @cached_property
+    def classes(self):
+        """Classes of each task, ndarray of shape (n_tasks, n_slots), int.
+
+        In ascending order, -1 past the last. Only where episodes are drawn by class.
+        """
+        pairs = np.unique(np.stack([self.task, self.labels]), axis=1)
+        counts = np.bincount(pairs[0], minlength=self.n_tasks)
+        classes = np.full((self.n_tasks, counts.max()), -1)
+        rank = np.arange(pairs.shape[1]) - np.repeat(np.cumsum(counts) - counts, counts)
+        classes[pairs[0], rank] = pairs[1]
+        return classes
+
     def entries_of(self, tasks):
         """Stack the entries of some tasks, padded to the longest.
 

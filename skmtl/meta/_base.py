@@ -154,8 +154,7 @@ class BaseMetaNet(FitsNetworks):
         if self._is_novel:
             n_way = self.n_way
             if n_way is None:
-                pairs = np.unique(np.stack([pool.task, pool.labels]), axis=1)
-                n_way = min(int(np.bincount(pairs[0]).max()), _MOST_WAYS)
+                n_way = min(pool.classes.shape[1], _MOST_WAYS)
         return EpisodeSettings(
             (low, high),
             self.n_query,

@@ -1,5 +1,6 @@
 """The inner loop of MAML and its kin: a network for every task, and its steps."""
 
+import threading
 from functools import cached_property
 
 import torch
@@ -13,6 +14,10 @@ from ._expansion import (
     per_task,
     task_norms,
 )
+
+# Adapted estimators share the modules of the one they come from: threads that predict
+# with them must not see each other's weights in place.
+_turns = threading.RLock()
 
 
 class TaskNetworks:
@@ -47,6 +52,13 @@ class TaskNetworks:
         self.part = part
         self.n_tasks = n_tasks
         self.starts, self._buffers, self._places = {}, {}, {}
+        with _turns:
+            self._find(part, prefix)
+        self.trained = [n for n, start in self.starts.items() if start.requires_grad]
+        self.weights = leaves(self.starts, n_tasks)
+
+    def _find(self, part, prefix):
+        """List the tensors of the bank, and where they are kept."""
         for path, owner in part.named_modules(prefix=prefix):
             for tensors, own in (
                 (self.starts, owner._parameters),
@@ -57,8 +69,6 @@ class TaskNetworks:
                         name = f"{path}.{key}" if path else key
                         tensors[name] = tensor
                         self._places[name] = own, key
-        self.trained = [n for n, start in self.starts.items() if start.requires_grad]
-        self.weights = leaves(self.starts, n_tasks)
 
     @cached_property
     def buffers(self):
@@ -99,11 +109,12 @@ class TaskNetworks:
         """
         # What torch's functional_call does, without the search for tied tensors, which
         # costs more than a small network.
-        try:
-            self._put(weights | self.buffers)
-            return self.part(inputs)
-        finally:
-            self._put(self.starts | self._buffers)
+        with _turns:
+            try:
+                self._put(weights | self.buffers)
+                return self.part(inputs)
+            finally:
+                self._put(self.starts | self._buffers)
 
     def _put(self, tensors):
         for name, tensor in tensors.items():

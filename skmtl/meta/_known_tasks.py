@@ -42,19 +42,13 @@ class KnownTasks:
         """The entries of the tasks, TaskPool."""
         return TaskPool.from_data(self.data, by_class=self.novel)
 
-    @cached_property
+    @property
     def slots(self):
         """Classes of each task, ndarray of shape (n_tasks, n_slots), int.
 
         Codes in the order of the encoder's classes, -1 past the last.
         """
-        pool = self.pool
-        pairs = np.unique(np.stack([pool.task, pool.labels]), axis=1)
-        counts = np.bincount(pairs[0], minlength=pool.n_tasks)
-        slots = np.full((pool.n_tasks, counts.max()), -1)
-        rank = np.arange(pairs.shape[1]) - np.repeat(np.cumsum(counts) - counts, counts)
-        slots[pairs[0], rank] = pairs[1]
-        return slots
+        return self.pool.classes
 
     def labels(self, entries):
         """Gather targets and weights.

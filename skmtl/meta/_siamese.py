@@ -240,11 +240,15 @@ class SiameseClassifier(LearnsClasses):
         )
 
     def _finish(self, training):
-        """Set the threshold that tells pairs of held-out rows apart best."""
+        """Set the threshold that tells pairs of rows apart best."""
         data, pool, plan = training.data, training.pool, training.plans[0]
-        entries = (
-            plan.train_entries if plan.valid_entries is None else plan.valid_entries
-        )
+        self.threshold_ = float("nan")
+        # Few held-out rows may hold no two of one class; then the others have to do.
+        for entries in (plan.valid_entries, plan.train_entries):
+            if entries is not None and np.isnan(self.threshold_):
+                self.threshold_ = self._threshold(data, pool, entries)
+
+    def _threshold(self, data, pool, entries):
         entries = entries[np.linspace(0, len(entries) - 1, _PAIR_ROWS).astype(int)]
         entries = np.unique(entries)
         places = places_of(self.net_, data.X[pool.rows[entries]])
@@ -252,7 +256,7 @@ class SiameseClassifier(LearnsClasses):
         alike = pool.task[entries[i]] == pool.task[entries[j]]
         i, j = i[alike], j[alike]
         same = pool.labels[entries[i]] == pool.labels[entries[j]]
-        self.threshold_ = best_threshold(_distances(places[:, i], places[:, j]), same)
+        return best_threshold(_distances(places[:, i], places[:, j]), same)
 
     def pair_distance(self, X1, X2):
         """Measure how far the rows of two tables are from each other, pair by pair.
@@ -296,9 +300,16 @@ class SiameseClassifier(LearnsClasses):
         Raises
         ------
         ValueError
-            If the tables are not of one length.
+            If the tables are not of one length, or no task of fit had pairs of one
+            class and of two, so that there is no threshold.
         """
-        return self.pair_distance(X1, X2) < self.threshold_
+        distances = self.pair_distance(X1, X2)
+        if np.isnan(self.threshold_):
+            raise ValueError(
+                "There is no threshold: no task of fit had both pairs of one class and "
+                "pairs of two. Use pair_distance, or fit on such tasks."
+            )
+        return distances < self.threshold_
 
 
 def _distances(left, right):
