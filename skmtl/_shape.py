@@ -25,6 +25,9 @@ class BankShape:
         Width of the encoded table; None is the widest network's.
     input_shape : tuple of int, default=None
         Shape of a row of X before it was flattened; None for the rows of a table.
+    task_names : tuple, default=None
+        Names of the tasks, for strategies whose arguments name some; None where nobody
+        knows them.
     """
 
     n_inputs: tuple[int, ...]
@@ -34,6 +37,7 @@ class BankShape:
     dtype: torch.dtype = torch.float32
     padded_width: int | None = None
     input_shape: tuple[int, ...] | None = None
+    task_names: tuple | None = None
 
     @property
     def n_networks(self):

@@ -46,6 +46,8 @@ class Blueprint:
         Of the parameters.
     input_shape : tuple of int, default=None
         Shape of a row of X before it was flattened; None for the rows of a table.
+    task_names : tuple, default=None
+        Names of the tasks.
     """
 
     architecture: Architecture
@@ -58,6 +60,7 @@ class Blueprint:
     row_tasks: bool
     dtype: str
     input_shape: tuple[int, ...] | None = None
+    task_names: tuple | None = None
 
     @classmethod
     def from_plans(cls, plans, data, dtype):
@@ -95,6 +98,7 @@ class Blueprint:
             data.row_tasks,
             dtype,
             data.input_shape,
+            tuple(data.task_names),
         )
 
     @property
@@ -275,9 +279,13 @@ class BankModule(nn.Module):
             dtype,
             self.embedding.width,
             blueprint.input_shape,
+            blueprint.task_names,
         )
         self.architecture = blueprint.architecture.check().build(shape, streams)
         self.weighting = blueprint.weighting.check().build(shape, streams)
+        if self.weighting.needs == "jacobian":
+            shared = self.shared_parameters()
+            self.weighting.prepare(sum(p[0].numel() for p in shared))
         self.use_streams(streams)
 
     def use_streams(self, streams):

@@ -2,7 +2,16 @@
 
 from ._base import Weighting, WeightingModule
 from ._equal import Equal
+from ._gramian import GramianModule, GramianWeighting
 from ._pcgrad import PCGrad
 from ._uncertainty import Uncertainty
 
-__all__ = ["Equal", "PCGrad", "Uncertainty", "Weighting", "WeightingModule"]
+__all__ = [
+    "Equal",
+    "GramianModule",
+    "GramianWeighting",
+    "PCGrad",
+    "Uncertainty",
+    "Weighting",
+    "WeightingModule",
+]

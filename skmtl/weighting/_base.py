@@ -91,10 +91,23 @@ class WeightingModule(nn.Module):
         Returns
         -------
         gradient : Tensor of shape (n_networks, n_shared)
-            The direction for the shared part.
+            The direction for the shared part, of the length of a sum over tasks.
+        weights : Tensor of shape (n_networks, n_tasks)
+            What each task's gradient came to count in it, for ``loss_weights_``.
         """
-        weights = self.weights(losses, None, present)
-        return (weights.unsqueeze(-2) @ jacobian).squeeze(-2)
+        raise NotImplementedError("abstract method")
+
+    def prepare(self, n_shared):
+        """Make what depends on the number of shared parameters.
+
+        Called once after :meth:`Weighting.build`, of methods that see the jacobian.
+
+        Parameters
+        ----------
+        n_shared : int
+            Shared parameters of a network, columns of the jacobian under
+            ``gradients = "parameters"``.
+        """
 
     def penalty(self, losses, present):
         """Compute the term by which learned weights are trained.

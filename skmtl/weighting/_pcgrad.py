@@ -1,12 +1,12 @@
 """Projection of conflicting gradients."""
 
+import numpy as np
 import torch
 
-from .._constraints import StrOptions
-from ._base import Weighting, WeightingModule, masked
+from ._gramian import GramianModule, GramianWeighting
 
 
-class PCGrad(Weighting):
+class PCGrad(GramianWeighting):
     """Take out of each task's gradient the parts that hurt another task.
 
     The gradient of each task is projected, in random order, on the normal plane of
@@ -15,10 +15,12 @@ class PCGrad(Weighting):
     Parameters
     ----------
     gradients : {"features", "parameters"}, default="features"
-        Where conflicts are measured. "features": at the shared representation, nearly
+        Where gradients are compared. "features": at the shared representation, nearly
         free. "parameters": at the shared parameters, as in the paper; one backward
         pass a task. Row tasks need "parameters": each row has one task there, so
         gradients at the features never meet.
+    update_every : int, default=1
+        Steps from one computation of the weights to the next; they are held between.
 
     See Also
     --------
@@ -44,11 +46,6 @@ class PCGrad(Weighting):
     PCGrad(gradients='parameters')
     """
 
-    _parameter_constraints = {"gradients": [StrOptions({"features", "parameters"})]}
-
-    def __init__(self, gradients="features"):
-        self.gradients = gradients
-
     def build(self, shape, streams=None):
         """Make the module.
 
@@ -64,74 +61,50 @@ class PCGrad(Weighting):
         module : WeightingModule
             Without parameters.
         """
-        return PCGradModule(self.gradients, streams)
+        return PCGradModule(self, shape, streams)
 
 
-class PCGradModule(WeightingModule):
-    """The module that :class:`PCGrad` builds.
+class PCGradModule(GramianModule):
+    """The module that :class:`PCGrad` builds."""
 
-    Parameters
-    ----------
-    gradients : {"features", "parameters"}
-        Where the Gramian is taken.
-    streams : Streams or None
-        Source of the orders of projection.
-    """
-
-    needs = "gramian"
-
-    def __init__(self, gradients, streams):
-        super().__init__()
-        self.gradients = gradients
-        self.streams = streams
-
-    def weights(self, losses, gramian, present):
+    def solve(self, gramian, losses, present, networks):
         """Project every task's gradient on the others' normal planes.
 
         Parameters
         ----------
-        losses : Tensor of shape (n_networks, n_tasks)
-            Not needed.
-        gramian : Tensor of shape (n_networks, n_tasks, n_tasks)
+        gramian : ndarray of shape (n, n_tasks, n_tasks)
             Inner products of gradients.
-        present : Tensor of shape (n_networks, n_tasks), bool
-            Absent tasks have zero gradients and get zero.
+        losses : ndarray of shape (n, n_tasks)
+            Not needed.
+        present : ndarray of shape (n, n_tasks), bool
+            Absent tasks have zero gradients, and nothing is projected on them.
+        networks : ndarray of shape (n,), int
+            Whose orders are drawn.
 
         Returns
         -------
-        weights : Tensor of shape (n_networks, n_tasks)
+        weights : ndarray of shape (n, n_tasks)
             The sum over tasks of the coefficients of each projected gradient.
         """
-        n_networks, n_tasks, _ = gramian.shape
-        norms = gramian.diagonal(dim1=-2, dim2=-1)
+        n, n_tasks, _ = gramian.shape
+        norms = np.diagonal(gramian, axis1=1, axis2=2)
+        order = self._orders(networks, n_tasks)
         # coefficients[k, i]: task i's projected gradient in terms of all gradients
-        coefficients = torch.eye(n_tasks, dtype=gramian.dtype, device=gramian.device)
-        coefficients = coefficients.expand(n_networks, -1, -1).contiguous()
-        order = self._orders(n_tasks, gramian.device)
-        tasks = torch.arange(n_tasks, device=gramian.device)
+        coefficients = np.tile(np.eye(n_tasks), (n, 1, 1))
+        every, tasks = np.arange(n)[:, None], np.arange(n_tasks)
         for step in range(n_tasks):
             other = order[:, :, step]
-            along = gramian.gather(1, other.unsqueeze(-1).expand(-1, -1, n_tasks))
-            inner = (coefficients * along).sum(-1)
-            norm = norms.gather(1, other)
+            inner = (coefficients * gramian[every, other]).sum(-1)
+            norm = norms[every, other]
             conflict = (inner < 0) & (norm > 0) & (other != tasks)
-            # The second where keeps a zero norm out of the division.
-            share = inner / torch.where(norm > 0, norm, 1.0)
-            amount = torch.where(conflict, share, 0.0)
-            coefficients = coefficients.scatter_add(
-                -1, other.unsqueeze(-1), -amount.unsqueeze(-1)
-            )
-        return masked(coefficients.sum(1), present)
+            share = np.divide(inner, norm, out=np.zeros_like(inner), where=conflict)
+            coefficients[every, tasks, other] -= share
+        return coefficients.sum(1)
 
-    def _orders(self, n_tasks, device):
+    def _orders(self, networks, n_tasks):
         """Draw for each network and task the order of the others."""
 
-        def draw(key, n_rows):
-            if n_rows == 0:
-                # The network rests in this slot, and its stream rests with it.
-                return torch.arange(n_tasks).expand(n_tasks, -1)
-            generator = self.streams.generator(key, "pcgrad")
+        def make(generator):
             return torch.rand(n_tasks, n_tasks, generator=generator).argsort(-1)
 
-        rows = self.streams.n_rows or [1] * len(self.streams.keys)
-        return torch.stack(self.streams.each(draw, rows)).to(device)
+        return self.draw("pcgrad", networks, make)
