@@ -174,7 +174,7 @@ STRATEGIES = {
         Row(Equal(), needs="losses", learns=False),
         Row(Uncertainty(init_log_var=0.5), needs="losses", learns=True),
         Row(PCGrad(), needs="gramian", learns=False, row_tasks=False),
-        Row(PCGrad("parameters"), needs="gramian", learns=False),
+        Row(PCGrad(gradients="parameters"), needs="gramian", learns=False),
     ],
     "encoding": [
         Row(Standard(), ignores_units=True),

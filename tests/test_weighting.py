@@ -19,7 +19,7 @@ from skmtl.weighting import Equal, PCGrad, Uncertainty, Weighting, WeightingModu
 from skmtl.weighting._pcgrad import PCGradModule
 
 seeds = st.integers(0, 999)
-WEIGHTINGS = [Equal(), Uncertainty(), PCGrad(), PCGrad("parameters")]
+WEIGHTINGS = [Equal(), Uncertainty(), PCGrad(), PCGrad(gradients="parameters")]
 TANH = HardSharing((5, 4), activation="tanh")
 
 
@@ -345,7 +345,7 @@ def test_trunk_and_heads_follow_the_objective(
 def test_weightings_change_the_trunk_and_not_the_heads(make_data, make_plan):
     data = make_data(missing=0.3)
     found = []
-    for weighting in (Equal(), Uncertainty(), PCGrad(), PCGrad("parameters")):
+    for weighting in (Equal(), Uncertainty(), PCGrad(), PCGrad(gradients="parameters")):
         plan = make_plan(data, architecture=TANH, weighting=weighting)
         training = start_training([plan], data)
         if isinstance(weighting, Uncertainty):
@@ -422,7 +422,7 @@ def test_gradients_at_the_parameters_equal_those_of_each_task(
 ):
     data = make_data(row_tasks=row_tasks, weighted=True)
     plans = [
-        make_plan(data, k, architecture=TANH, weighting=PCGrad("parameters"))
+        make_plan(data, k, architecture=TANH, weighting=PCGrad(gradients="parameters"))
         for k in range(2)
     ]
     gramian, training, batch = recorded_gramians(plans, data, monkeypatch)
@@ -516,7 +516,7 @@ def test_training_by_pcgrad_differs_from_equal(make_data, make_plan, raw_outputs
             fit_bank([make_plan(data, weighting=weighting)], data, dtype="float64")[0],
             data,
         )
-        for weighting in (Equal(), PCGrad(), PCGrad("parameters"))
+        for weighting in (Equal(), PCGrad(), PCGrad(gradients="parameters"))
     ]
     for a, b in itertools.combinations(outputs, 2):
         assert not torch.allclose(a, b, rtol=1e-3)
@@ -543,7 +543,7 @@ class SummedModule(WeightingModule):
         self.gradients = gradients
 
     def combine(self, jacobian, losses, present):
-        return jacobian.sum(1)
+        return jacobian.sum(1), torch.ones_like(losses)
 
 
 @pytest.mark.parametrize("weighting", [PCGrad(), Summed()], ids=repr)

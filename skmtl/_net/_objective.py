@@ -1,7 +1,12 @@
 """From a batch to gradients: the objective and the weighting of tasks."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import torch
+
+from ._conflict import Conflict
+from ._task_gradients import TaskGradients, TaskIndex, Taps
 
 _PER_NETWORK = ("per_unit", "task_weights", "coefficients", "share_unit", "n_batches")
 
@@ -42,8 +47,19 @@ class Objective:
         self.coefficients = (task_weights * per_unit / self.n_tasks).to(parameter)
         self.share_unit = (per_unit / all_units).to(parameter)
         self.n_batches = n_batches.to(parameter)
+        # Then every task is in every batch, and nobody has to look.
+        self._complete = not data.row_tasks and all(
+            (p.weight(data)[p.train_rows] > 0).all() for p in plans
+        )
+        self._hold(module)
+        self.conflict = Conflict()
+
+    def _hold(self, module):
         self.module = module
-        self._membership = None
+        self._taps = Taps(module)
+        membership = module.losses.membership(self.per_unit.device, self.per_unit.dtype)
+        self._tasks = TaskIndex(self.n_tasks, membership)
+        self._everything = torch.ones_like(self.per_unit, dtype=torch.bool)
 
     def take(self, module, index):
         """Go on with some of the networks.
@@ -55,10 +71,10 @@ class Objective:
         index : Tensor of int64
             Their positions among those of before.
         """
-        self.module = module
         for name, value in vars(self).items():
             if name in _PER_NETWORK:
                 setattr(self, name, value[index])
+        self._hold(module)
 
     def backward(self, batch):
         """Compute the gradients of one batch.
@@ -78,7 +94,8 @@ class Objective:
         if self.module.weighting.constant:
             sums = self._sums(self.module(batch.inputs, batch.task), batch)
             total = (sums * self.coefficients).sum()
-            self._add_penalty(total, batch).backward()
+            penalty = self.module.architecture.penalty(self._share(batch))
+            (total if penalty is None else total + penalty.sum()).backward()
             return sums.detach() * self.per_unit, None
         return self._backward_weighted(batch)
 
@@ -115,106 +132,139 @@ class Objective:
         total = total.index_add(0, flat, cells.sum(-1).flatten())
         return total.view(n_networks, -1)[:, :-1]
 
-    def _add_penalty(self, total, batch):
+    def _share(self, batch):
         def share():
             return self._by_task(batch.weights, batch.task) * self.share_unit
 
-        penalty = self.module.architecture.penalty(share)
-        return total if penalty is None else total + penalty.sum()
+        return share
 
     def _backward_weighted(self, batch):
-        architecture, weighting = self.module.architecture, self.module.weighting
+        module, architecture = self.module, self.module.architecture
+        weighting = module.weighting
         if not architecture.has_features:
             raise ValueError(
-                f"{type(weighting).__name__} weighs tasks on a representation they "
-                f"share, and {type(architecture).__name__} has none. Use "
-                "weighting=Equal(), or another architecture."
+                f"{_name(weighting)} weighs tasks on a representation they share, and "
+                f"{type(architecture).__name__} has none. Use weighting=Equal(), or "
+                "another architecture."
             )
-        features = self.module.features(batch.inputs)
-        leaf = features.detach().requires_grad_()
+        asks = weighting.needs != "losses" and weighting.is_due
+        tapped = asks and weighting.gradients == "parameters"
+        with self._taps if tapped else nullcontext():
+            features = module.features(batch.inputs)
+        head = architecture.linear_head()
+        leaf = features.detach().requires_grad_(head is None)
         outputs = architecture.head(leaf, batch.task)
-        losses = self.losses(outputs, batch)
-        present = self._by_task(batch.weights, batch.task) > 0
-        known = losses.detach()
-        learned = weighting.penalty(known, present)
+        tasks = self._tasks.of_batch(batch.task)
+        losses, at_cells = self._differentiate(outputs, batch)
+        present = self._present(batch)
+        learned = weighting.penalty(losses, present)
         if learned is not None:
             learned.sum().backward()
-        heads = (self.task_weights * losses).sum() / self.n_tasks
+        if asks:
+            at_outputs = at_cells * tasks.spread(self.per_unit)
+            gradients = TaskGradients(
+                module, features, leaf, outputs, at_outputs, tasks, self._taps
+            )
+            gradient, weights = self._ask(gradients, losses, present)
+        else:
+            gradient = None
+            weights = rescaled(weighting.weights(losses, None, present))
+        starts = [(outputs, at_cells * tasks.spread(self.coefficients))]
+        penalty = architecture.penalty(self._share(batch))
+        if penalty is not None:
+            starts.append((penalty.sum(), None))
+        # A model without hidden layers has no trunk.
+        if features.requires_grad and (gradient is None or not tapped):
+            if gradient is not None:
+                at_features = gradient.view(features.shape)
+            elif batch.task is not None:
+                # Each row is of one task, so what its head feels times one number.
+                torch.autograd.backward(*zip(*starts, strict=True))
+                at_features, starts = leaf.grad * tasks.spread(weights), []
+            elif head is not None:
+                at_features = (starts[0][1] * tasks.spread(weights)) @ head.detach().mT
+            else:
+                (at_features,) = torch.autograd.grad(
+                    outputs,
+                    leaf,
+                    starts[0][1] * tasks.spread(weights),
+                    retain_graph=True,
+                )
+            starts.append((features, at_features))
+        torch.autograd.backward(*zip(*starts, strict=True))
+        if gradient is not None and tapped:
+            self._add_shared_gradient(gradient)
+        return losses, weights
+
+    def _present(self, batch):
+        """Say which tasks have labels in a batch: (n_networks, n_tasks), bool."""
+        if self._complete and batch.active is None:
+            return self._everything
+        return self._by_task(batch.weights, batch.task) > 0
+
+    def _differentiate(self, outputs, batch):
+        """Compute the losses, and the gradient of the sums of cells at the outputs."""
+        outputs = outputs.detach()
+        known = self.module.losses.derivatives(outputs, batch.targets)
+        if known is not None:
+            return self.losses(outputs, batch), known[0] * batch.weights
+        outputs.requires_grad_()
+        sums = self._sums(outputs, batch)
+        (gradient,) = torch.autograd.grad(sums.sum(), outputs)
+        return sums.detach() * self.per_unit, gradient
+
+    def _ask(self, gradients, losses, present):
+        """Show the gradients to the weighting.
+
+        Returns
+        -------
+        gradient : Tensor of shape (n_networks, n_shared) or None
+            For the shared part, at the features or at the parameters; None where it
+            follows from the weights by one more backward pass.
+        weights : Tensor of shape (n_networks, n_tasks)
+            Of the tasks.
+        """
+        weighting = self.module.weighting
+        at_parameters = weighting.gradients == "parameters"
+        if self.row_tasks and not at_parameters:
+            raise ValueError(
+                f"{_name(weighting)}(gradients='features') compares tasks row by row, "
+                "and with row tasks each row has one task only, so no two tasks ever "
+                f"meet. Pass {_name(weighting)}(gradients='parameters')."
+            )
         if weighting.needs == "jacobian":
             # No weights to multiply afterwards: the user's enter with the gradients.
-            jacobian = self._jacobian(features, leaf, losses).flatten(2)
-            jacobian = jacobian * self.task_weights.unsqueeze(-1)
-            gradient = weighting.combine(jacobian, known, present)
-            weights = torch.ones_like(known)
-            self._add_penalty(heads, batch).backward()
-            self._set_shared_gradient(features, gradient / self.n_tasks)
+            jacobian = (
+                gradients.at_parameters()
+                if at_parameters
+                else gradients.at_features().flatten(2)
+            ) * self.task_weights.unsqueeze(-1)
+            self.conflict.add(jacobian @ jacobian.mT)
+            gradient, weights = weighting.combine(jacobian, losses, present)
+            return gradient / self.n_tasks, weights
+        if at_parameters:
+            gramian, jacobian = gradients.gramian_at_parameters()
         else:
-            gramian = None
-            if weighting.needs == "gramian":
-                gramian = self._gramian(features, leaf, outputs, losses)
-            weights = rescaled(weighting.weights(known, gramian, present))
-            shared = (self.task_weights * weights * losses).sum() / self.n_tasks
-            (trunk,) = torch.autograd.grad(shared, leaf, retain_graph=True)
-            self._add_penalty(heads, batch).backward()
-            if features.requires_grad:  # a model without hidden layers has no trunk
-                features.backward(trunk)
-        return known, weights
+            gramian, jacobian = gradients.gramian_at_features(), None
+        self.conflict.add(gramian)
+        weights = rescaled(weighting.weights(losses, gramian, present))
+        if jacobian is None:
+            return None, weights
+        combined = (self.task_weights * weights / self.n_tasks).unsqueeze(1) @ jacobian
+        return combined.squeeze(1), weights
 
-    def _gramian(self, features, leaf, outputs, losses):
-        head = self.module.architecture.linear_head()
-        if self.module.weighting.gradients == "parameters" or head is None:
-            jacobian = self._jacobian(features, leaf, losses).flatten(2)
-            return jacobian @ jacobian.mT
-        # A task's gradient at the features is its gradient at its outputs times its
-        # columns of the head, so inner products are products of two small Gramians.
-        (at_outputs,) = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)
-        head = head.detach()
-        by_output = (at_outputs.mT @ at_outputs) * (head.mT @ head)
-        if self._membership is None:
-            self._membership = self.module.losses.membership(head.device, head.dtype)
-        return self._membership.T @ by_output @ self._membership
-
-    def _jacobian(self, features, leaf, losses):
-        """Differentiate one task after the other: (n_networks, n_tasks, ...)."""
-        at_parameters = self.module.weighting.gradients == "parameters"
-        if self.row_tasks and not at_parameters:
-            name = type(self.module.weighting).__name__.removesuffix("Module")
-            raise ValueError(
-                f"{name}(gradients='features') compares tasks row by row, and with row "
-                "tasks each row has one task only, so no two tasks ever meet. Pass "
-                f"{name}(gradients='parameters')."
-            )
+    def _add_shared_gradient(self, gradient):
         shared = self.module.shared_parameters()
-        if at_parameters and not shared:
-            return losses.new_zeros(*losses.shape, 0)
-        rows = []
-        for t in range(self.n_tasks):
-            (gradient,) = torch.autograd.grad(
-                losses[:, t].sum(), leaf, retain_graph=True
-            )
-            if at_parameters:
-                parts = torch.autograd.grad(
-                    features,
-                    shared,
-                    gradient,
-                    retain_graph=True,
-                    materialize_grads=True,
-                )
-                gradient = torch.cat([part.flatten(1) for part in parts], dim=1)
-            rows.append(gradient)
-        return torch.stack(rows, dim=1)
+        parts = gradient.split([p[0].numel() for p in shared], dim=1)
+        for parameter, part in zip(shared, parts, strict=True):
+            part = part.view(parameter.shape)
+            # A penalty of the architecture may have left its own there.
+            found = parameter.grad
+            parameter.grad = part if found is None else found + part
 
-    def _set_shared_gradient(self, features, gradient):
-        if self.module.weighting.gradients == "features":
-            if features.requires_grad:
-                features.backward(gradient.view(features.shape))
-            return
-        start = 0
-        for parameter in self.module.shared_parameters():
-            size = parameter[0].numel()
-            part = gradient[:, start : start + size]
-            parameter.grad = part.reshape(parameter.shape).contiguous()
-            start += size
+
+def _name(weighting):
+    return type(weighting).__name__.removesuffix("Module")
 
 
 def rescaled(weights):
@@ -230,7 +280,14 @@ def rescaled(weights):
     weights : Tensor of shape (n_networks, n_tasks)
         Rows whose sum is not positive are left as they are.
     """
+    n_tasks = weights.shape[-1]
+    if weights.device.type == "cpu":
+        # A few numbers: NumPy takes a third of the time.
+        known = weights.numpy()
+        total = known.sum(-1, keepdims=True)
+        scale = np.divide(n_tasks, total, out=np.ones_like(total), where=total > 0)
+        return torch.from_numpy(known * scale)
     total = weights.sum(-1, keepdim=True)
     positive = total > 0
-    scale = weights.shape[-1] / torch.where(positive, total, 1.0)
+    scale = n_tasks / torch.where(positive, total, 1.0)
     return weights * torch.where(positive, scale, 1.0)

@@ -45,11 +45,16 @@ class ArchitectureModule(nn.Module):
     has_features : bool
         Whether all tasks read one common representation. Gradient-based weightings
         need it.
+    is_chain : bool
+        Whether the features are linear banks, each passed once and in order, with
+        elementwise functions behind them; inputs may be appended. The gradients of all
+        tasks are then a few large products.
     heads : Module
         All that belongs to single tasks; ``adapt`` keeps the rest.
     """
 
     has_features = True
+    is_chain = False
 
     @property
     def widest(self):
@@ -176,9 +181,17 @@ class ArchitectureModule(nn.Module):
 
         Returns
         -------
-        weight : Tensor of shape (n_networks, n_hidden, n_outputs) or None
+        weight : Tensor of shape (n_networks, n_features, n_outputs) or None
             None when the heads are more than one matrix product; gradients with
             respect to the features then go through autograd.
+        """
+        return None
+
+    @property
+    def n_shared_features(self):
+        """Features that shared parameters feed, int or None; they come first.
+
+        Gradients at the features are compared on these; None for all.
         """
         return None
 

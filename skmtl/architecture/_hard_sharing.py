@@ -143,6 +143,8 @@ class HardSharingModule(TrunkModule):
         Source of the initial weights.
     """
 
+    is_chain = True
+
     def __init__(self, strategy, sizes, shape, streams):
         super().__init__()
         self.activation = _ACTIVATIONS[strategy.activation]

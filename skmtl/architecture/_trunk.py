@@ -109,13 +109,15 @@ class TrunkModule(ArchitectureModule):
 
         Returns
         -------
-        weight : Tensor of shape (n_networks, n_hidden, n_outputs) or None
-            Without the rows that read features which no shared parameter feeds; None
-            for row tasks.
+        weight : Tensor of shape (n_networks, n_features, n_outputs) or None
+            None for row tasks.
         """
-        if not isinstance(self.heads, ColumnHead):
-            return None
-        return self.heads.shared.weight[:, : self.n_hidden]
+        return self.heads.shared.weight if isinstance(self.heads, ColumnHead) else None
+
+    @property
+    def n_shared_features(self):
+        """Features that shared parameters feed, int."""
+        return self.n_hidden
 
     def penalty(self, share):
         """Shrink row-task deviations.

@@ -53,6 +53,11 @@ class WeightingModule(nn.Module):
     streams: Streams | None = None
 
     @property
+    def is_due(self):
+        """Whether gradients are to be looked at in this step, bool."""
+        return True
+
+    @property
     def sees_step_end(self):
         """Whether :meth:`on_step_end` is overridden, bool; it costs a forward pass."""
         return type(self).on_step_end is not WeightingModule.on_step_end

@@ -177,7 +177,7 @@ class GramianModule(WeightingModule):
     @property
     def is_due(self):
         """Whether a network needs new weights in this step, bool."""
-        return self.update_every == 1 or bool((self.age_ == 0).any())
+        return self.update_every == 1 or bool((self.age_.cpu().numpy() == 0).any())
 
     def reset(self):
         """Forget the held weights."""
@@ -207,15 +207,19 @@ class GramianModule(WeightingModule):
             return torch.where(present, self.held_.to(losses), 0.0)
         known = gramian.cpu().numpy().astype(np.float64)
         here = present.cpu().numpy()
-        due = np.ones(len(known), bool)
+        rests = self._rests()
+        due = np.ones(len(known), bool) if rests is None else ~rests
         if self.update_every > 1:
             due &= self.age_.cpu().numpy() == 0
-        if self.streams is not None and self.streams.n_rows:
-            due &= np.array(self.streams.n_rows) > 0
         weights = self._solved(known, losses, here, np.flatnonzero(due))
         if self.update_every > 1:
             self._grow_old()
         return torch.from_numpy(weights * here).to(losses)
+
+    def _rests(self):
+        """Say which networks have no rows in this step; None when all have."""
+        n_rows = None if self.streams is None else self.streams.n_rows
+        return None if not n_rows or all(n_rows) else np.array(n_rows) == 0
 
     def _solved(self, gramian, losses, present, networks):
         """Solve where there is something to solve; the rest is ones, NaN or held."""
@@ -238,9 +242,8 @@ class GramianModule(WeightingModule):
         return weights
 
     def _grow_old(self):
-        steps = 1
-        if self.streams is not None and self.streams.n_rows:
-            rested = [n == 0 for n in self.streams.n_rows]
-            if any(rested):
-                steps = 1 - torch.tensor(rested, dtype=torch.int64).to(self.age_.device)
-        self.age_.add_(steps).remainder_(self.update_every)
+        rests = self._rests()
+        age = (self.age_.cpu().numpy() + 1) % self.update_every
+        if rests is not None:
+            age = np.where(rests, self.age_.cpu().numpy(), age)
+        self.write("age_", np.arange(len(age)), age)
