@@ -80,6 +80,7 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
             "n_epochs_": len(training.weight_history),
             "n_iter_": training.best_epoch[kept],
             "loss_weights_": np.stack(training.weight_history)[:, kept],
+            "_conflict": list(training.conflict_history),
             "_members": members.take(kept),
             "_moments": training.optimizer.moments(kept) if keep_moments else None,
             "_held_out": None,
@@ -293,6 +294,23 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
             member._held_out = member._noise = member._calibration = None
             members.append(member)
         return members
+
+    @property
+    def gradient_conflict_(self):
+        """Mean cosines between the tasks' gradients, by epoch.
+
+        ndarray of shape (`n_epochs_`, `n_tasks_`, `n_tasks_`). Means over batches and
+        members, where the weighting compares gradients; NaN for tasks that never met in
+        a batch. Only after a fit with a weighting that looks at gradients.
+        """
+        self._fitted("gradient_conflict_")
+        if not self._conflict:
+            raise AttributeError(
+                f"{type(self).__name__} has 'gradient_conflict_' only after a fit with "
+                "a weighting that looks at gradients, such as "
+                "skmtl.weighting.PCGrad()."
+            )
+        return np.stack(self._conflict)
 
     def _held_out_columns(self):
         if getattr(self, "_held_out", None) is None:

@@ -169,6 +169,7 @@ class TrainsOn:
             "n_epochs_": self.n_epochs_ + found["n_epochs_"],
             "n_iter_": self.n_iter_[kept] + found["n_iter_"],
             "loss_weights_": np.concatenate(weights),
+            "_conflict": self._conflict + found["_conflict"],
         }
 
     def _add(self, data, before, on_epoch):
@@ -195,6 +196,7 @@ class TrainsOn:
             "n_epochs_": self.n_epochs_ + found["n_epochs_"],
             "n_iter_": np.concatenate([self.n_iter_, found["n_iter_"]]),
             "loss_weights_": _side_by_side(self.loss_weights_, found["loss_weights_"]),
+            "_conflict": self._conflict + found["_conflict"],
             "_held_out": held_out,
         }
 

@@ -417,7 +417,7 @@ def test_one_object_for_all_is_copied():
             "activation",
         ),
         ([HardSharing(), HardSharing(linear_skip=True)], "linear_skip"),
-        ([PCGrad(), PCGrad("parameters")], "gradients"),
+        ([PCGrad(), PCGrad(gradients="parameters")], "gradients"),
     ],
 )
 def test_what_does_not_fuse_is_named(strategies, name):

@@ -155,12 +155,12 @@ CASES = {
     ),
     "pcgrad at the parameters": (
         {"n_tasks": 4},
-        {"weighting": PCGrad("parameters")},
+        {"weighting": PCGrad(gradients="parameters")},
         [{"rows": 9}, {}],
     ),
     "pcgrad over row tasks": (
         {"row_tasks": True, "n_tasks": 4},
-        {"weighting": PCGrad("parameters")},
+        {"weighting": PCGrad(gradients="parameters")},
         [{"rows": 9}, {}],
     ),
     "pcgrad, early stopping": (
@@ -387,7 +387,7 @@ POISONED = {
     "dropout": ({}, {"architecture": dropped(0.3)}),
     "uncertainty": ({}, {"weighting": Uncertainty()}),
     "pcgrad": ({}, {"weighting": PCGrad()}),
-    "pcgrad at the parameters": ({}, {"weighting": PCGrad("parameters")}),
+    "pcgrad at the parameters": ({}, {"weighting": PCGrad(gradients="parameters")}),
     "row tasks": ({"row_tasks": True}, {"clip_norm": 0.5}),
     "classes": ({"kind": "class", "n_classes": [2, 3, 2]}, {}),
 }

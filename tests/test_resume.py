@@ -69,7 +69,7 @@ CASES = {
             "n_estimators": 8,
             "n_iter_no_change": 1,
             "lr": 0.05,
-            "weighting": PCGrad("parameters"),
+            "weighting": PCGrad(gradients="parameters"),
             "architecture": HardSharing((16,), dropout=0.1),
         },
     ),

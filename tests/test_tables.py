@@ -497,7 +497,7 @@ BANKS = {
         [Periodic(2, max_onehot=5)] * 3,
     ),
     "gradients at the parameters": (
-        {"weighting": PCGrad("parameters"), "weight_decay": 0.1},
+        {"weighting": PCGrad(gradients="parameters"), "weight_decay": 0.1},
         [Periodic(2, n_units=2, max_onehot=5)] * 3,
     ),
     "gradients at the features": (
@@ -561,7 +561,7 @@ def test_networks_with_embeddings_are_taken_and_pickled(case, make_plan, raw_out
     )
 
 
-@pytest.mark.parametrize("weighting", [None, PCGrad("parameters")], ids=repr)
+@pytest.mark.parametrize("weighting", [None, PCGrad(gradients="parameters")], ids=repr)
 def test_a_category_without_training_rows_is_an_unseen_one(weighting, make_plan):
     data = bank_data()
     column = data.category_columns[1]

@@ -102,7 +102,7 @@ def bank_of(module, n_networks=3, n_inputs=4, *, streams=True, **kwargs):
 
 
 @pytest.mark.parametrize("vmap", [False, True])
-@pytest.mark.parametrize("weighting", [None, PCGrad(), PCGrad("parameters")])
+@pytest.mark.parametrize("weighting", [None, PCGrad(), PCGrad(gradients="parameters")])
 def test_an_mlp_trains_as_hard_sharing_does(
     vmap, weighting, make_data, make_plan, raw_outputs
 ):
@@ -392,7 +392,7 @@ def test_a_pretrained_instance_is_where_training_starts():
     assert (trunk.norm.running_mean[0] > 1.5).all()
 
 
-@pytest.mark.parametrize("weighting", [None, Uncertainty(), PCGrad("parameters")])
+@pytest.mark.parametrize("weighting", [None, Uncertainty(), PCGrad(gradients="parameters")])
 def test_frozen_parameters_stay(weighting):
     X, y = images()
     module = Conv()

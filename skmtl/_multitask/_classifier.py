@@ -98,6 +98,9 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
     loss_weights_ : ndarray of shape (`n_epochs_`, n_estimators, `n_tasks_`)
         Mean weights that the weighting gave; NaN for members that had no part in a
         call.
+    gradient_conflict_ : ndarray of shape (`n_epochs_`, `n_tasks_`, `n_tasks_`)
+        Mean cosines between the tasks' gradients, with weightings that look at
+        gradients; NaN for tasks that never met.
     validation_prediction_ : ndarray or list of ndarray
         Class probabilities of each row by the members that held it out, in the form of
         ``predict_proba``, NaN where none did. The same rows chose the members' epochs,

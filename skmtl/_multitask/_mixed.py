@@ -116,6 +116,9 @@ class MixedTaskNet(BaseTaskNet):
     loss_weights_ : ndarray of shape (`n_epochs_`, n_estimators, `n_tasks_`)
         Mean weights that the weighting gave; NaN for members that had no part in a
         call.
+    gradient_conflict_ : ndarray of shape (`n_epochs_`, `n_tasks_`, `n_tasks_`)
+        Mean cosines between the tasks' gradients, with weightings that look at
+        gradients; NaN for tasks that never met.
     validation_prediction_ : dict
         Numbers, or class probabilities in the order of ``classes_``, by the name of
         the task: predictions of each row by the members that held it out, NaN where

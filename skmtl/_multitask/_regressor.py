@@ -106,6 +106,9 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
     loss_weights_ : ndarray of shape (`n_epochs_`, n_estimators, `n_tasks_`)
         Mean weights that the weighting gave; NaN for members that had no part in a
         call.
+    gradient_conflict_ : ndarray of shape (`n_epochs_`, `n_tasks_`, `n_tasks_`)
+        Mean cosines between the tasks' gradients, with weightings that look at
+        gradients; NaN for tasks that never met.
     validation_prediction_ : ndarray in the shape of y
         Predictions of each row by the members that held it out, NaN where none did.
         The same rows chose the members' epochs, so scores of it are slightly

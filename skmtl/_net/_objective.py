@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ._conflict import Conflict
-from ._task_gradients import TaskGradients, TaskIndex, Taps
+from ._task_gradients import Taps, TaskGradients, TaskIndex
 
 _PER_NETWORK = ("per_unit", "task_weights", "coefficients", "share_unit", "n_batches")
 

@@ -415,7 +415,7 @@ class TaskIndex:
         n_slots : int
             Rows of the largest task.
         """
-        n_networks, n_rows = self.task.shape
+        n_networks = len(self.task)
         one_hot = torch.nn.functional.one_hot(self.task, self.n_tasks + 1)
         before = one_hot.cumsum(1).gather(2, self.task.unsqueeze(-1)).squeeze(-1) - 1
         n_slots = int(before.max()) + 1

@@ -60,6 +60,9 @@ class BankTraining:
         From network to (epoch, task) where its loss was first not finite.
     weight_history : list of ndarray of shape (n_networks, n_tasks)
         Mean weights of the weighting, by epoch.
+    conflict_history : list of ndarray of shape (n_tasks, n_tasks)
+        Mean cosines between the tasks' gradients, by epoch; empty for weightings that
+        look at losses alone.
     """
 
     def __init__(self, blueprint, plans, data, device, start=None):
@@ -92,6 +95,7 @@ class BankTraining:
         self.best = BestEpochs(n_networks)
         self.diverged = {}
         self.weight_history = []
+        self.conflict_history = []
         self._stopped = np.zeros(n_networks, bool)
         if self.validates:
             self._prepare_validation()
@@ -243,6 +247,10 @@ class BankTraining:
             weights[self.live] = used.cpu().double().numpy()
         self.weight_history.append(weights)
         self._note_divergence(losses)
+        sound = [k not in self.diverged for k in self.live] & self.counted
+        conflict = self.objective.conflict.take(sound)
+        if conflict is not None:
+            self.conflict_history.append(conflict)
         # Without held-out rows the last epoch is the best.
         trained = self.live[self.counted]
         last = trained[~self._held[trained]]

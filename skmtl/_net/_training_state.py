@@ -7,7 +7,7 @@ from ._best_epochs import network_tensors
 from ._fingerprint import check_fingerprint
 
 # Counts changes of the form below.
-_FORM = 1
+_FORM = 2
 
 
 def training_state(training):
@@ -42,6 +42,7 @@ def training_state(training):
         "stopped": torch.from_numpy(training._stopped.copy()),
         "diverged": [[k, epoch, names.index(task)] for k, (epoch, task) in lost],
         "weights": [torch.from_numpy(w) for w in training.weight_history],
+        "conflict": [torch.from_numpy(c) for c in training.conflict_history],
         "best": training.best.state(),
         "whole": _copied(training.module),
         # The bank of the networks that still train, where it is a smaller one.
@@ -87,6 +88,7 @@ def restore_training(training, state):
     training._stopped[:] = state["stopped"].numpy()
     training.diverged = {k: (epoch, names[t]) for k, epoch, t in state["diverged"]}
     training.weight_history = [weights.numpy() for weights in state["weights"]]
+    training.conflict_history = [cosines.numpy() for cosines in state["conflict"]]
     training.best.restore(state["best"], training.device)
     training.streams.restore(state["streams"])
 
