@@ -37,7 +37,7 @@ from skmtl.loss import (
     Quantile,
     SquaredError,
 )
-from skmtl.weighting import Equal, PCGrad, Uncertainty
+from skmtl.weighting import Equal, HeadRates, PCGrad, Uncertainty
 
 ESTIMATORS = {"regressor": MultiTaskNetRegressor, "classifier": MultiTaskNetClassifier}
 # With the one of both kinds, whose y is a frame where it is not numbers alone.
@@ -173,6 +173,8 @@ STRATEGIES = {
     "weighting": [
         Row(Equal(), needs="losses", learns=False),
         Row(Uncertainty(init_log_var=0.5), needs="losses", learns=True),
+        Row(HeadRates(alpha=1.0), needs="losses", learns=False),
+        Row(HeadRates(PCGrad(), alpha=0.3), needs="gramian", row_tasks=False),
         Row(PCGrad(), needs="gramian", learns=False, row_tasks=False),
         Row(PCGrad(gradients="parameters"), needs="gramian", learns=False),
     ],

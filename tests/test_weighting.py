@@ -12,10 +12,18 @@ from torch.func import functional_call
 
 from skmtl._net import Blueprint, fit_bank
 from skmtl._net._objective import rescaled
+from skmtl._net._task_gradients import TaskGradients
 from skmtl._net._training import BankTraining
 from skmtl.architecture import BankShape, HardSharing
 from skmtl.architecture._hard_sharing import HardSharingModule
-from skmtl.weighting import Equal, PCGrad, Uncertainty, Weighting, WeightingModule
+from skmtl.weighting import (
+    Equal,
+    HeadRates,
+    PCGrad,
+    Uncertainty,
+    Weighting,
+    WeightingModule,
+)
 from skmtl.weighting._pcgrad import PCGradModule
 
 seeds = st.integers(0, 999)
@@ -701,3 +709,247 @@ def test_a_weighting_serves_a_functional_trunk(make_data, make_plan):
     inputs = module.encoder(torch.tensor(data.X)).repeat(2, 1, 1)
     outputs = functional_call(module, doubled, (inputs,))
     torch.testing.assert_close(outputs[0], outputs[1])
+
+
+# -- in training: gradients of single tasks ----------------------------------------
+
+
+def gradients_of(training, batch):
+    """The task gradients of a batch, with their taps, as the objective makes them."""
+    objective, module = training.objective, training.module
+    architecture = module.architecture
+    training.streams.n_rows = batch.n_rows
+    with objective._taps as taps:
+        features = module.features(batch.inputs)
+    head = architecture.linear_head()
+    leaf = features.detach().requires_grad_(head is None)
+    outputs = architecture.head(leaf, batch.task)
+    tasks = objective._tasks.of_batch(batch.task)
+    _, at_cells = objective._differentiate(outputs, batch)
+    at_outputs = at_cells * tasks.spread(objective.per_unit)
+    leaf_graph = leaf if head is None else features.detach().requires_grad_()
+    own = TaskGradients(module, features, leaf, outputs, at_outputs, tasks, taps)
+    # The slow way needs a graph from the leaf on.
+    outputs = architecture.head(leaf_graph, batch.task)
+    slow = TaskGradients(module, features, leaf_graph, outputs, at_outputs, tasks, taps)
+    return own, slow
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        HardSharing((6, 5, 4)),
+        HardSharing((6, 5), activation="silu", dropout=0.3),
+        HardSharing((5,), linear_skip=True),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {"kind": "class", "n_classes": [2, 3, 4, 2], "n_tasks": 4},
+        {"row_tasks": True},
+    ],
+    ids=["numbers", "classes", "rows"],
+)
+def test_products_equal_autograd_one_task_after_the_other(
+    architecture, labels, make_data, make_plan, monkeypatch
+):
+    data = make_data(weighted=True, **labels)
+    weighting = PCGrad(gradients="parameters")
+    plans = [
+        make_plan(
+            data,
+            k,
+            np.arange(15 + 11 * k),
+            architecture=architecture,
+            weighting=weighting,
+        )
+        for k in range(2)
+    ]
+    training = start_training(plans, data)
+    batch = next(iter(training.batches))
+    own, slow = gradients_of(training, batch)
+    assert own.taps.complete
+    shared = training.module.shared_parameters()
+    parts = slow._one_by_one(shared)
+    expected = torch.cat([part.flatten(2) for part in parts], dim=2)
+    assert expected.abs().amax() > 1e-3
+    torch.testing.assert_close(own.at_parameters(), expected, rtol=0, atol=1e-12)
+    for few in (True, False):
+        monkeypatch.setattr(TaskGradients, "_rows_are_few", lambda self, few=few: few)
+        gramian, _ = own.gramian_at_parameters()
+        torch.testing.assert_close(gramian, expected @ expected.mT, rtol=0, atol=1e-12)
+
+
+def test_chunks_of_tasks_do_not_change_gradients(make_data, make_plan, monkeypatch):
+    data = make_data(n_tasks=7)
+    plan = make_plan(data, weighting=PCGrad(gradients="parameters"))
+    training = start_training([plan], data)
+    own, _ = gradients_of(training, next(iter(training.batches)))
+    whole = own.at_parameters().clone()
+    monkeypatch.setattr("skmtl._net._task_gradients._CACHED", 1)
+    torch.testing.assert_close(own.at_parameters(), whole, rtol=1e-12, atol=0)
+
+
+def test_rows_are_multiplied_where_tasks_are_many(make_data, make_plan):
+    data = make_data(row_tasks=True)
+    plan = make_plan(data, weighting=PCGrad(gradients="parameters"))
+    training = start_training([plan], data)
+    own, _ = gradients_of(training, next(iter(training.batches)))
+    assert not own._rows_are_few()
+    own.tasks.n_tasks = 300
+    assert own._rows_are_few()
+
+
+# -- in training: held weights -----------------------------------------------------
+
+
+def test_weights_are_held_between_computations(make_data, make_plan, monkeypatch):
+    """Each network by its own steps, whatever the batches of the others."""
+    data = make_data(n_rows=40, n_tasks=4)
+    asked = []
+    original = PCGradModule.solve
+
+    def solve(self, gramian, losses, present, networks):
+        asked.append(networks.tolist())
+        return original(self, gramian, losses, present, networks)
+
+    monkeypatch.setattr(PCGradModule, "solve", solve)
+    weighting = PCGrad(gradients="parameters", update_every=3)
+    plans = [
+        make_plan(data, k, np.arange(n), weighting=weighting, batch_size=10)
+        for k, n in enumerate((40, 20))
+    ]
+    training = start_training(plans, data)
+    weights = []
+    for _ in range(3):
+        training.begin_epoch()
+        for batch in training.batches:
+            training.train_step(batch)
+            weights.append(training.module.weighting.held_.clone())
+    # The first steps in all slots, the second rests in two slots of four.
+    first = [0, 3, 6, 9]
+    second = {0: 0, 5: 3}  # slot 5 is its fourth step
+    expected = [
+        [k for k, slots in enumerate((first, second)) if slot in slots]
+        for slot in range(12)
+    ]
+    assert asked == [networks for networks in expected if networks]
+    for slot in range(1, 12):
+        changed = (weights[slot] != weights[slot - 1]).any(-1)
+        assert not changed[[k for k in range(2) if k not in expected[slot]]].any()
+
+
+@pytest.mark.parametrize("gradients", ["features", "parameters"])
+def test_a_network_alone_holds_weights_as_in_a_bank(
+    gradients, make_data, make_plan, raw_outputs
+):
+    data = make_data(n_rows=40, n_tasks=4, missing=0.3)
+    weighting = PCGrad(gradients=gradients, update_every=3)
+    plans = [
+        make_plan(data, k, np.arange(n), weighting=weighting, batch_size=10)
+        for k, n in enumerate((40, 25))
+    ]
+    together, _ = fit_bank(plans, data, dtype="float64")
+    both = raw_outputs(together, data)
+    for k, plan in enumerate(plans):
+        alone, _ = fit_bank([plan], data, dtype="float64")
+        torch.testing.assert_close(
+            raw_outputs(alone, data)[0], both[k], rtol=0, atol=1e-9
+        )
+
+
+# -- conflict, and rates of heads --------------------------------------------------
+
+
+@pytest.mark.parametrize("weighting", [PCGrad(), Summed("parameters")], ids=repr)
+def test_conflict_is_the_mean_cosine_of_the_epoch(weighting, make_data, make_plan):
+    data = make_data(missing=0.3)
+    training = start_training([make_plan(data, weighting=weighting)], data)
+    training.begin_epoch()
+    cosines = []
+    for batch in training.batches:
+        own, _ = gradients_of(training, batch)
+        found = (
+            own.at_parameters()
+            if weighting.gradients == "parameters"
+            else own.at_features().flatten(2)
+        )
+        found = torch.nn.functional.normalize(found, dim=-1)
+        cosines.append((found @ found.mT)[0])
+        training.train_step(batch)
+    training.end_training_epoch()
+    (conflict,) = training.conflict_history
+    np.testing.assert_allclose(conflict, torch.stack(cosines).mean(0), atol=1e-9)
+    np.testing.assert_allclose(np.diag(conflict), 1.0)
+    assert conflict.min() > -1 - 1e-9
+    assert training.objective.conflict.take(np.array([True])) is None
+
+
+def test_tasks_that_never_meet_have_no_cosine(make_data, make_plan):
+    data = make_data(n_rows=20)
+    data.weight[:, 1] = 0.0
+    training = start_training([make_plan(data, weighting=PCGrad())], data)
+    training.begin_epoch()
+    for batch in training.batches:
+        training.train_step(batch)
+    training.end_training_epoch()
+    (conflict,) = training.conflict_history
+    assert np.isnan(conflict[1]).all()
+    assert np.isfinite(conflict[np.ix_([0, 2], [0, 2])]).all()
+
+
+def test_head_rates_by_hand():
+    module = HeadRates(alpha=0.5).build(shape(1, 2))
+    assert torch.equal(module.head_rates(), torch.ones(1, 2).double())
+    module.on_epoch_end(torch.tensor([[4.0, 1.0]]).double())
+    assert torch.equal(module.head_rates(), torch.ones(1, 2).double())
+    module.on_epoch_end(torch.tensor([[4.0, 0.25]]).double())
+    # Ratios 1 and 1/4, their roots 1 and 1/2, of mean 3/4.
+    expected = torch.tensor([[4 / 3, 2 / 3]]).double()
+    torch.testing.assert_close(module.head_rates(), expected)
+    module.reset()
+    assert torch.equal(module.head_rates(), torch.ones(1, 2).double())
+
+
+@pytest.mark.parametrize("row_tasks", [False, True], ids=["columns", "rows"])
+def test_head_rates_scale_the_step_of_heads_alone(row_tasks, make_data, make_plan):
+    data = make_data(row_tasks=row_tasks)
+    steps = []
+    for rates in (None, [[1.0, 3.0, 0.0]]):
+        plan = make_plan(data, weighting=HeadRates(Uncertainty()))
+        training = start_training([plan], data)
+        if rates is not None:
+            training.module.weighting.rates_.copy_(torch.tensor(rates))
+        named = dict(training.module.architecture.named_parameters())
+        before = {n: p.detach().clone() for n, p in named.items()}
+        training.begin_epoch()
+        training.train_step(next(iter(training.batches)))
+        steps.append({n: p.detach() - before[n] for n, p in named.items()})
+    factor = torch.tensor([1.0, 3.0, 0.0]).double()
+    scaled = {"heads.shared.weight": factor, "heads.shared.bias": factor}
+    if row_tasks:
+        # The last row belongs to no task.
+        factor = torch.tensor([1.0, 3.0, 0.0, 1.0]).double()
+        scaled = {"heads.deviation.weight": factor[:, None]}
+    for name, step in steps[0].items():
+        expected = step * scaled.get(name, 1.0)
+        torch.testing.assert_close(steps[1][name], expected, rtol=0, atol=1e-12)
+        assert step.abs().max() > 0
+
+
+def test_head_rates_of_power_zero_are_the_other_weighting(
+    make_data, make_plan, raw_outputs
+):
+    data = make_data()
+    for inner in (None, PCGrad(), Summed("parameters")):
+        outputs = [
+            raw_outputs(
+                fit_bank([make_plan(data, weighting=w)], data, dtype="float64")[0],
+                data,
+            )
+            for w in (inner or Equal(), HeadRates(inner, alpha=0.0))
+        ]
+        torch.testing.assert_close(*outputs, rtol=0, atol=1e-9)

@@ -99,6 +99,23 @@ class Objective:
             return sums.detach() * self.per_unit, None
         return self._backward_weighted(batch)
 
+    def by_head(self, values):
+        """Lay out values of tasks as the parameters of single tasks are.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n_networks, n_tasks)
+            One a task.
+
+        Returns
+        -------
+        spread : Tensor of shape (n_networks, 1, n_outputs) or (..., n_tasks + 1, 1)
+            For column tasks and for row tasks.
+        """
+        if self.row_tasks:
+            return torch.nn.functional.pad(values, (0, 1), value=1.0).unsqueeze(-1)
+        return self._tasks.spread(values)
+
     def losses(self, outputs, batch):
         """Compute task losses.
 
@@ -143,7 +160,7 @@ class Objective:
         weighting = module.weighting
         if not architecture.has_features:
             raise ValueError(
-                f"{_name(weighting)} weighs tasks on a representation they share, and "
+                f"{weighting.name} weighs tasks on a representation they share, and "
                 f"{type(architecture).__name__} has none. Use weighting=Equal(), or "
                 "another architecture."
             )
@@ -228,9 +245,9 @@ class Objective:
         at_parameters = weighting.gradients == "parameters"
         if self.row_tasks and not at_parameters:
             raise ValueError(
-                f"{_name(weighting)}(gradients='features') compares tasks row by row, "
+                f"{weighting.name}(gradients='features') compares tasks row by row, "
                 "and with row tasks each row has one task only, so no two tasks ever "
-                f"meet. Pass {_name(weighting)}(gradients='parameters')."
+                f"meet. Pass {weighting.name}(gradients='parameters')."
             )
         if weighting.needs == "jacobian":
             # No weights to multiply afterwards: the user's enter with the gradients.
@@ -261,10 +278,6 @@ class Objective:
             # A penalty of the architecture may have left its own there.
             found = parameter.grad
             parameter.grad = part if found is None else found + part
-
-
-def _name(weighting):
-    return type(weighting).__name__.removesuffix("Module")
 
 
 def rescaled(weights):

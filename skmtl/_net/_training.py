@@ -209,7 +209,12 @@ class BankTraining:
         # torch's schedulers look for a call of step; its hooks cost as much as the
         # update of a small network, so they run once an epoch.
         first = not torch.is_tensor(self._loss_sum)
-        (self.optimizer.step if first else self.optimizer.update)(active=batch.active)
+        step = self.optimizer.step if first else self.optimizer.update
+        rates = self._live_module.weighting.head_rates()
+        if rates is None:
+            step(active=batch.active)
+        else:
+            self._step_at_rates(step, rates, batch.active)
         if self._live_module.weighting.sees_step_end:
             # In evaluation mode: dropout neither blurs them nor moves its streams.
             self._live_module.eval()
@@ -223,6 +228,19 @@ class BankTraining:
         if weights is not None:
             self._weight_sum = self._weight_sum + weights
         return losses
+
+    @torch.no_grad()
+    def _step_at_rates(self, step, rates, active):
+        """Step, and go further or less far in what belongs to one task.
+
+        A factor on gradients would be lost on AdamW, which divides by their size.
+        """
+        own = self._live_module.architecture.task_parameters()
+        before = [parameter.clone() for parameter in own]
+        step(active=active)
+        factor = self.objective.by_head(rates)
+        for parameter, old in zip(own, before, strict=True):
+            parameter.copy_(torch.lerp(old, parameter, factor))
 
     def _clear_gradients(self):
         # Optimizer.zero_grad does the same through hooks and a profiler.

@@ -130,6 +130,17 @@ class ArchitectureModule(nn.Module):
         """
         raise NotImplementedError("abstract method")
 
+    def task_parameters(self):
+        """List the parameters that belong to single tasks.
+
+        Returns
+        -------
+        parameters : list of Parameter
+            For column tasks each of shape (n_networks, ..., n_outputs), for row tasks
+            of shape (n_networks, n_tasks + 1, ...), the last for no task.
+        """
+        raise NotImplementedError("abstract method")
+
     def set_output_bias(self, bias):
         """Start the heads at the best constant prediction.
 

@@ -104,6 +104,18 @@ class TrunkModule(ArchitectureModule):
         shared = self.heads.shared
         return shared.weight, shared.bias[:, 0], self.heads.shrinkage
 
+    def task_parameters(self):
+        """List the heads of column tasks, or the deviations of row tasks.
+
+        Returns
+        -------
+        parameters : list of Parameter
+            See :meth:`ArchitectureModule.task_parameters`.
+        """
+        if isinstance(self.heads, ColumnHead):
+            return list(self.heads.parameters())
+        return [self.heads.deviation.weight]
+
     def linear_head(self):
         """Give the matrix of the heads of column tasks.
 

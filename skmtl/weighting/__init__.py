@@ -3,6 +3,7 @@
 from ._base import Weighting, WeightingModule
 from ._equal import Equal
 from ._gramian import GramianModule, GramianWeighting
+from ._head_rates import HeadRates
 from ._pcgrad import PCGrad
 from ._uncertainty import Uncertainty
 
@@ -10,6 +11,7 @@ __all__ = [
     "Equal",
     "GramianModule",
     "GramianWeighting",
+    "HeadRates",
     "PCGrad",
     "Uncertainty",
     "Weighting",

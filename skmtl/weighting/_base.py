@@ -53,6 +53,11 @@ class WeightingModule(nn.Module):
     streams: Streams | None = None
 
     @property
+    def name(self):
+        """What messages call the method, str."""
+        return type(self).__name__.removesuffix("Module")
+
+    @property
     def is_due(self):
         """Whether gradients are to be looked at in this step, bool."""
         return True
@@ -128,6 +133,16 @@ class WeightingModule(nn.Module):
         -------
         penalty : Tensor of shape (n_networks,) or None
             None when nothing is learned by gradient.
+        """
+        return None
+
+    def head_rates(self):
+        """Give a factor on the learning rate of what belongs to one task alone.
+
+        Returns
+        -------
+        rates : Tensor of shape (n_networks, n_tasks) or None
+            None for all ones.
         """
         return None
 

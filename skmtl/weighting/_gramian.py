@@ -63,7 +63,6 @@ class GramianModule(WeightingModule):
 
     def __init__(self, choice, shape, streams=None):
         super().__init__()
-        self.name = type(choice).__name__
         self.gradients = choice.gradients
         self.update_every = choice.update_every
         self.streams = streams
