@@ -59,6 +59,9 @@ class Objective:
         self._taps = Taps(module)
         membership = module.losses.membership(self.per_unit.device, self.per_unit.dtype)
         self._tasks = TaskIndex(self.n_tasks, membership)
+        # What `weights` gave last, and the tasks that were present then: as long as
+        # these are all tasks, it need not be asked for what it holds.
+        self._held_weights, self._held_for = None, None
         self._everything = torch.ones_like(self.per_unit, dtype=torch.bool)
 
     def take(self, module, index):
@@ -76,13 +79,16 @@ class Objective:
                 setattr(self, name, value[index])
         self._hold(module)
 
-    def backward(self, batch):
+    def backward(self, batch, n_steps=None):
         """Compute the gradients of one batch.
 
         Parameters
         ----------
         batch : Batch
             One a network.
+        n_steps : ndarray of shape (n_networks,), int, optional
+            Steps that each network has taken, by which weights are held; without it,
+            they are computed anew.
 
         Returns
         -------
@@ -97,7 +103,7 @@ class Objective:
             penalty = self.module.architecture.penalty(self._share(batch))
             (total if penalty is None else total + penalty.sum()).backward()
             return sums.detach() * self.per_unit, None
-        return self._backward_weighted(batch)
+        return self._backward_weighted(batch, n_steps)
 
     def by_head(self, values):
         """Lay out values of tasks as the parameters of single tasks are.
@@ -155,7 +161,7 @@ class Objective:
 
         return share
 
-    def _backward_weighted(self, batch):
+    def _backward_weighted(self, batch, n_steps):
         module, architecture = self.module, self.module.architecture
         weighting = module.weighting
         if not architecture.has_features:
@@ -164,7 +170,7 @@ class Objective:
                 f"{type(architecture).__name__} has none. Use weighting=Equal(), or "
                 "another architecture."
             )
-        asks = weighting.needs != "losses" and weighting.is_due
+        asks = weighting.needs != "losses" and self._are_due(n_steps)
         tapped = asks and weighting.gradients == "parameters"
         with self._taps if tapped else nullcontext():
             features = module.features(batch.inputs)
@@ -183,9 +189,11 @@ class Objective:
                 module, features, leaf, outputs, at_outputs, tasks, self._taps
             )
             gradient, weights = self._ask(gradients, losses, present)
-        else:
+        elif weighting.needs == "losses" or present is not self._held_for:
             gradient = None
             weights = rescaled(weighting.weights(losses, None, present))
+        else:
+            gradient, weights = None, self._held_weights
         starts = [(outputs, at_cells * tasks.spread(self.coefficients))]
         penalty = architecture.penalty(self._share(batch))
         if penalty is not None:
@@ -213,9 +221,21 @@ class Objective:
             self._add_shared_gradient(gradient)
         return losses, weights
 
+    def _are_due(self, n_steps):
+        """Say whether gradients are looked at, and tell the weighting for whom."""
+        weighting = self.module.weighting
+        weighting.due = None
+        if weighting.update_every == 1 or n_steps is None:
+            return True
+        due = n_steps % weighting.update_every == 0
+        if not due.all():
+            weighting.due = due
+        return bool(due.any())
+
     def _present(self, batch):
         """Say which tasks have labels in a batch: (n_networks, n_tasks), bool."""
         if self._complete and batch.active is None:
+            # The same object every time, by which held weights are known again.
             return self._everything
         return self._by_task(batch.weights, batch.task) > 0
 
@@ -265,6 +285,7 @@ class Objective:
             gramian, jacobian = gradients.gramian_at_features(), None
         self.conflict.add(gramian)
         weights = rescaled(weighting.weights(losses, gramian, present))
+        self._held_weights, self._held_for = weights, present
         if jacobian is None:
             return None, weights
         combined = (self.task_weights * weights / self.n_tasks).unsqueeze(1) @ jacobian

@@ -197,7 +197,7 @@ class BankTraining:
         """
         self._clear_gradients()
         self.streams.n_rows = batch.n_rows
-        losses, weights = self.objective.backward(batch)
+        losses, weights = self.objective.backward(batch, self.optimizer.n_steps)
         if self._limits is not None:
             dense = [
                 p

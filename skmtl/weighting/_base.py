@@ -43,6 +43,11 @@ class WeightingModule(nn.Module):
     gradients : {"features", "parameters"}
         Where the gradients are taken: at the shared representation or at the shared
         parameters.
+    update_every : int
+        Steps from one look at the gradients to the next.
+    due : ndarray of shape (n_networks,), bool, or None
+        Networks that have come to their next look in this step; None for all. Set by
+        the training step before it asks for weights.
     streams : Streams or None
         Source of random numbers while training.
     """
@@ -50,17 +55,14 @@ class WeightingModule(nn.Module):
     needs = "losses"
     constant = False
     gradients = "features"
+    update_every = 1
+    due = None
     streams: Streams | None = None
 
     @property
     def name(self):
         """What messages call the method, str."""
         return type(self).__name__.removesuffix("Module")
-
-    @property
-    def is_due(self):
-        """Whether gradients are to be looked at in this step, bool."""
-        return True
 
     @property
     def sees_step_end(self):

@@ -55,8 +55,6 @@ class GramianModule(WeightingModule):
     ----------
     held_ : Tensor of shape (n_networks, n_tasks)
         The weights of the last computation.
-    age_ : Tensor of shape (n_networks,), int64
-        Steps since then; 0 asks for new weights.
     """
 
     needs = "gramian"
@@ -68,7 +66,6 @@ class GramianModule(WeightingModule):
         self.streams = streams
         size = shape.n_networks, shape.n_tasks
         self.register_buffer("held_", torch.ones(size, dtype=torch.float64))
-        self.register_buffer("age_", torch.zeros(size[0], dtype=torch.int64))
         self._warned = False
 
     def solve(self, gramian, losses, present, networks):
@@ -173,15 +170,9 @@ class GramianModule(WeightingModule):
                 stacklevel=2,
             )
 
-    @property
-    def is_due(self):
-        """Whether a network needs new weights in this step, bool."""
-        return self.update_every == 1 or bool((self.age_.cpu().numpy() == 0).any())
-
     def reset(self):
         """Forget the held weights."""
         self.held_.fill_(1.0)
-        self.age_.zero_()
         self._warned = False
 
     def weights(self, losses, gramian, present):
@@ -202,17 +193,14 @@ class GramianModule(WeightingModule):
             All ones where every gradient is zero, NaN where one is not finite.
         """
         if gramian is None:
-            self._grow_old()
             return torch.where(present, self.held_.to(losses), 0.0)
         known = gramian.cpu().numpy().astype(np.float64)
         here = present.cpu().numpy()
         rests = self._rests()
         due = np.ones(len(known), bool) if rests is None else ~rests
-        if self.update_every > 1:
-            due &= self.age_.cpu().numpy() == 0
+        if self.due is not None:
+            due &= self.due
         weights = self._solved(known, losses, here, np.flatnonzero(due))
-        if self.update_every > 1:
-            self._grow_old()
         return torch.from_numpy(weights * here).to(losses)
 
     def _rests(self):
@@ -239,10 +227,3 @@ class GramianModule(WeightingModule):
         if self.update_every > 1:
             self.write("held_", np.arange(len(weights)), weights)
         return weights
-
-    def _grow_old(self):
-        rests = self._rests()
-        age = (self.age_.cpu().numpy() + 1) % self.update_every
-        if rests is not None:
-            age = np.where(rests, self.age_.cpu().numpy(), age)
-        self.write("age_", np.arange(len(age)), age)

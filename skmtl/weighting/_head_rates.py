@@ -108,7 +108,7 @@ class HeadRatesModule(WeightingModule):
         super().__init__()
         self.inner = inner
         self.needs, self.constant = inner.needs, inner.constant
-        self.gradients = inner.gradients
+        self.gradients, self.update_every = inner.gradients, inner.update_every
         ones = torch.ones(shape.n_networks, shape.n_tasks, dtype=shape.dtype)
         self.register_buffer("alpha", alpha)
         self.register_buffer("rates_", ones)
@@ -119,11 +119,6 @@ class HeadRatesModule(WeightingModule):
     def name(self):
         """What messages call the other weighting, str."""
         return self.inner.name
-
-    @property
-    def is_due(self):
-        """Whether the other weighting wants to see gradients, bool."""
-        return self.inner.is_due
 
     @property
     def sees_step_end(self):
@@ -157,6 +152,7 @@ class HeadRatesModule(WeightingModule):
         weights : Tensor of shape (n_networks, n_tasks)
             For the shared part.
         """
+        self.inner.due = self.due
         return self.inner.weights(losses, gramian, present)
 
     def combine(self, jacobian, losses, present):
