@@ -3,21 +3,25 @@
 import numpy as np
 
 
+# Numbers that wait to be summed, at most; a batch costs next to nothing that way.
+_WAITING = 2**20
+
+
 class Conflict:
     """Sum the cosines between the gradients of tasks.
 
-    Sums are kept on the CPU, where the solvers of weightings look at the same numbers.
+    On the CPU, where the solvers of weightings look at the same numbers.
     """
 
     def __init__(self):
         self._clear()
 
     def _clear(self):
-        self._sum = None
-        self._count = None
+        self._waiting = []
+        self._sum = self._count = 0.0
 
     def add(self, gramian):
-        """Note the cosines of one batch.
+        """Note the inner products of one batch.
 
         Parameters
         ----------
@@ -25,18 +29,19 @@ class Conflict:
             Inner products of gradients. Pairs with a gradient of zero, or one that is
             not finite, have no cosine and are not counted.
         """
-        gramian = gramian.cpu().numpy()
-        norm = np.sqrt(np.diagonal(gramian, axis1=1, axis2=2))
-        size = norm[:, :, None] * norm[:, None]
-        counted = (size > 0) & np.isfinite(size)
-        cosine = np.divide(
-            gramian, size, out=np.zeros(size.shape), where=counted, casting="unsafe"
-        )
-        if self._sum is None:
-            self._sum, self._count = cosine, counted.astype(float)
-        else:
-            self._sum += cosine
-            self._count += counted
+        self._waiting.append(gramian.cpu().numpy())
+        if len(self._waiting) * gramian.numel() >= _WAITING:
+            self._add_up()
+
+    def _add_up(self):
+        gramian = np.stack(self._waiting).astype(float)
+        self._waiting = []
+        square = gramian.diagonal(axis1=2, axis2=3)
+        norm = np.sqrt(np.where((square > 0) & (square < np.inf), square, np.nan))
+        cosine = gramian / (norm[..., None] * norm[..., None, :])
+        counted = np.isfinite(cosine)
+        self._sum = self._sum + np.where(counted, cosine, 0.0).sum(0)
+        self._count = self._count + counted.sum(0)
 
     def take(self, networks):
         """Give the mean over some networks, and begin anew.
@@ -52,7 +57,9 @@ class Conflict:
             Mean over batches and networks; NaN where two tasks never met. None where
             no gradients were seen.
         """
-        if self._sum is None:
+        if self._waiting:
+            self._add_up()
+        if not np.ndim(self._sum):
             return None
         total = self._sum[networks].sum(0)
         count = self._count[networks].sum(0)

@@ -197,10 +197,25 @@ class GramianModule(WeightingModule):
         known = gramian.cpu().numpy().astype(np.float64)
         here = present.cpu().numpy()
         rests = self._rests()
-        due = np.ones(len(known), bool) if rests is None else ~rests
-        if self.due is not None:
-            due &= self.due
-        weights = self._solved(known, losses, here, np.flatnonzero(due))
+        # A trace that is finite bounds all inner products.
+        trace = known.diagonal(axis1=1, axis2=2).sum(1)
+        asks = (trace > 0) & (trace < np.inf)
+        if rests is None and self.due is None and asks.all():
+            every = np.arange(len(known))
+            weights = self._solved(known, losses, here, trace, every)
+        else:
+            due = np.ones(len(known), bool) if rests is None else ~rests
+            if self.due is not None:
+                due &= self.due
+            weights = np.where(due[:, None], 1.0, self.held_.cpu().numpy())
+            weights[~np.isfinite(trace)] = np.nan
+            asked = np.flatnonzero(due & asks)
+            if len(asked):
+                weights[asked] = self._solved(
+                    known[asked], losses, here[asked], trace[asked], asked
+                )
+        if self.update_every > 1:
+            self.write("held_", np.arange(len(weights)), weights)
         return torch.from_numpy(weights * here).to(losses)
 
     def _rests(self):
@@ -208,22 +223,7 @@ class GramianModule(WeightingModule):
         n_rows = None if self.streams is None else self.streams.n_rows
         return None if not n_rows or all(n_rows) else np.array(n_rows) == 0
 
-    def _solved(self, gramian, losses, present, networks):
-        """Solve where there is something to solve; the rest is ones, NaN or held."""
-        whole = len(networks) == len(gramian)
-        weights = np.ones(present.shape) if whole else self.held_.cpu().numpy().copy()
-        trace = np.trace(gramian, axis1=1, axis2=2)
-        finite = np.isfinite(gramian.sum((1, 2)))
-        weights[~finite] = np.nan
-        asked = networks[(finite & (trace > 0))[networks]]
-        if len(asked):
-            if len(asked) < len(gramian):
-                weights[networks[finite[networks]]] = 1.0
-                gramian, present, trace = gramian[asked], present[asked], trace[asked]
-            size = trace / present.sum(1)
-            known = losses.cpu().numpy().astype(np.float64)[asked]
-            found = self.solve(gramian / size[:, None, None], known, present, asked)
-            weights[asked] = found
-        if self.update_every > 1:
-            self.write("held_", np.arange(len(weights)), weights)
-        return weights
+    def _solved(self, gramian, losses, present, trace, networks):
+        size = trace / present.sum(1)
+        losses = losses.cpu().numpy().astype(np.float64)[networks]
+        return self.solve(gramian / size[:, None, None], losses, present, networks)
