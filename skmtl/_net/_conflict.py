@@ -2,7 +2,6 @@
 
 import numpy as np
 
-
 # Numbers that wait to be summed, at most; a batch costs next to nothing that way.
 _WAITING = 2**20
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from skorch.callbacks import EpochScoring
 
+from ._conflict import Conflict
 from ._devices import step_work
 from ._episodes import (
     EpisodeBatches,
@@ -66,6 +67,7 @@ class EpisodicObjective:
         self.n_batches = parameter.new_full((len(parameter), 1), float(n_steps))
         self.progress = progress
         self.seen = []
+        self.conflict = Conflict()  # nobody adds to it
 
     def take(self, module, index):
         """Go on with some of the networks.
@@ -80,13 +82,15 @@ class EpisodicObjective:
         self.module = module
         self.n_batches = self.n_batches[index]
 
-    def backward(self, episodes):
+    def backward(self, episodes, n_steps=None):
         """Compute the gradients of one meta-batch.
 
         Parameters
         ----------
         episodes : Episodes
             One a network.
+        n_steps : ndarray of shape (n_networks,), int, optional
+            Not needed.
 
         Returns
         -------
