@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import norm
 
 from .._constraints import Interval
+from ..architecture import HardSharing
 from ._base import BaseMetaNet
 from ._ridge_class_learner import RidgeClassLearner
 from ._ridge_learner import RidgeLearner
@@ -32,7 +33,7 @@ class MetaRidgeRegressor(MetaRegressor):
     ----------
     architecture : Architecture, default=None
         The network whose features all tasks share. None is
-        :class:`~skmtl.architecture.HardSharing`.
+        :class:`~skmtl.architecture.HardSharing` with a dropout of 0.3.
     encoding : Encoding, default=None
         From columns to inputs. None is :class:`~skmtl.encoding.Auto`, or
         :class:`~skmtl.encoding.Raw` for a TorchModule.
@@ -236,6 +237,12 @@ class MetaRidgeRegressor(MetaRegressor):
         self.skorch_callbacks = skorch_callbacks
         self.random_state = random_state
         self.verbose = verbose
+
+    def _default(self, name):
+        # By measurement: see examples/benchmarks/_meta_groups.py.
+        if name == "architecture":
+            return HardSharing(dropout=0.3)
+        return super()._default(name)
 
     def _learner(self):
         return RidgeLearner(self.rank)

@@ -59,6 +59,9 @@ class RidgeClassLearnerModule(RidgeLearnerModule):
         Log of the factor on what the deviation adds to the logits.
     """
 
+    # One factor on the logits, learned with the rest, sees to the size.
+    initial_spread = 1.0
+
     def __init__(self, strategy, module, streams):
         super().__init__(strategy, module, streams)
         del self.raw_noise
