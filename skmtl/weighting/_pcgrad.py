@@ -1,9 +1,11 @@
 """Projection of conflicting gradients."""
 
+from functools import partial
+
 import numpy as np
-import torch
 
 from ._gramian import GramianModule, GramianWeighting
+from ._orders import ordered, random_orders, summed_back
 
 
 class PCGrad(GramianWeighting):
@@ -24,7 +26,9 @@ class PCGrad(GramianWeighting):
 
     See Also
     --------
-    Equal : Count every task alike.
+    GradVac : Aims at the usual angle of two tasks in place of a right one.
+    UPGrad : Projects on all the other tasks at once.
+    CAGrad : Looks for the best worst case near the mean.
 
     Notes
     -----
@@ -86,25 +90,21 @@ class PCGradModule(GramianModule):
         weights : ndarray of shape (n, n_tasks)
             The sum over tasks of the coefficients of each projected gradient.
         """
-        n, n_tasks, _ = gramian.shape
-        norms = np.diagonal(gramian, axis1=1, axis2=2)
-        order = self._orders(networks, n_tasks)
-        # coefficients[k, i]: task i's projected gradient in terms of all gradients
-        coefficients = np.tile(np.eye(n_tasks), (n, 1, 1))
-        every, tasks = np.arange(n)[:, None], np.arange(n_tasks)
-        for step in range(n_tasks):
-            other = order[:, :, step]
-            inner = (coefficients * gramian[every, other]).sum(-1)
-            norm = norms[every, other]
-            conflict = (inner < 0) & (norm > 0) & (other != tasks)
-            share = np.divide(inner, norm, out=np.zeros_like(inner), where=conflict)
-            coefficients[every, tasks, other] -= share
-        return coefficients.sum(1)
+        order = self._orders(networks, gramian.shape[1])
+        towards, between = ordered(gramian, order)
+        # Nothing is projected on itself, or on a gradient of zero.
+        square = between.diagonal(axis1=2, axis2=3)
+        other = (square > 0) & (order != np.arange(gramian.shape[1])[:, None])
+        inverse = np.divide(1.0, square, out=np.zeros_like(square), where=other)
+        share = np.zeros_like(towards)
+        for step in range(gramian.shape[1]):
+            inner = towards[:, :, step]
+            if step:
+                taken = share[:, :, :step] * between[:, :, step, :step]
+                inner = inner - taken.sum(-1)
+            share[:, :, step] = np.minimum(inner, 0.0) * inverse[:, :, step]
+        return 1.0 - summed_back(share, order)
 
     def _orders(self, networks, n_tasks):
         """Draw for each network and task the order of the others."""
-
-        def make(generator):
-            return torch.rand(n_tasks, n_tasks, generator=generator).argsort(-1)
-
-        return self.draw("pcgrad", networks, make)
+        return self.draw("pcgrad", networks, partial(random_orders, n_tasks))

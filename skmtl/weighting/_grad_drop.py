@@ -1,0 +1,138 @@
+"""Dropping the gradients that disagree, coordinate by coordinate."""
+
+from numbers import Real
+
+import torch
+
+from .._constraints import Interval, StrOptions
+from ._base import Weighting, WeightingModule
+
+
+class GradDrop(Weighting):
+    r"""Keep in each coordinate the positive or the negative gradients, at random.
+
+    With :math:`p = \tfrac12 (1 + \sum_t g_t / \sum_t |g_t|)` of a coordinate, its
+    positive parts are kept with probability p, and its negative parts otherwise.
+
+    Parameters
+    ----------
+    leak : float, default=0.0
+        Share of the dropped parts that passes all the same; 1 is equal weighting.
+    gradients : {"features", "parameters"}, default="features"
+        Where gradients are compared; see :class:`PCGrad`.
+
+    See Also
+    --------
+    PCGrad : Takes out the parts that disagree, with no draw.
+
+    Notes
+    -----
+    The sum of the kept parts has the sum of the gradients as its mean only where all
+    agree: a coordinate of p = 1/2 moves at random. Signs are compared for each row and
+    feature at the features. The paper multiplies by the sign of the feature and sums
+    over the batch before it compares.
+
+    References
+    ----------
+    .. [1] Z. Chen, J. Ngiam, Y. Huang, T. Luong, H. Kretzschmar, Y. Chai, D. Anguelov
+       (2020). Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign
+       Dropout. NeurIPS, algorithm 1. https://arxiv.org/abs/2010.06808
+
+    Examples
+    --------
+    >>> from skmtl.weighting import GradDrop
+    >>> GradDrop(leak=0.2)
+    GradDrop(leak=0.2)
+    """
+
+    _fusable = ("leak",)
+    _parameter_constraints = {
+        "leak": [Interval(Real, 0, 1, closed="both")],
+        "gradients": [StrOptions({"features", "parameters"})],
+    }
+
+    def __init__(self, leak=0.0, *, gradients="features"):
+        self.leak = leak
+        self.gradients = gradients
+
+    def build(self, shape, streams=None):
+        """Make the module.
+
+        Parameters
+        ----------
+        shape : BankShape
+            Sizes.
+        streams : Streams, optional
+            Source of the draws.
+
+        Returns
+        -------
+        module : WeightingModule
+            Without parameters.
+        """
+        leak = self.per_network("leak", shape.n_networks).to(shape.dtype)
+        return GradDropModule(leak, self.gradients, streams)
+
+
+class GradDropModule(WeightingModule):
+    """The module that :class:`GradDrop` builds.
+
+    Parameters
+    ----------
+    leak : Tensor of shape (n_networks,)
+        Share that passes.
+    gradients : {"features", "parameters"}
+        Where gradients are compared.
+    streams : Streams or None
+        Source of the draws.
+    """
+
+    needs = "jacobian"
+
+    def __init__(self, leak, gradients, streams):
+        super().__init__()
+        self.register_buffer("leak", leak[:, None, None])
+        self.gradients = gradients
+        self.streams = streams
+
+    def combine(self, jacobian, losses, present):
+        """Drop one sign in every coordinate.
+
+        Parameters
+        ----------
+        jacobian : Tensor of shape (n_networks, n_tasks, n_shared)
+            Gradients of the tasks, times the user's task weights.
+        losses : Tensor of shape (n_networks, n_tasks)
+            Not needed.
+        present : Tensor of shape (n_networks, n_tasks), bool
+            Absent tasks have gradients of zero.
+
+        Returns
+        -------
+        gradient : Tensor of shape (n_networks, n_shared)
+            Sum of what is kept.
+        weights : Tensor of shape (n_networks, n_tasks)
+            Share of the task's gradient that is kept, by absolute size.
+        """
+        size = jacobian.abs()
+        total = size.sum(1)
+        share = jacobian.sum(1) / torch.where(total > 0, total, 1.0)
+        positive = (0.5 * (1 + share) > self._uniform(total)).unsqueeze(1)
+        kept = torch.where((jacobian > 0) == positive, jacobian, self.leak * jacobian)
+        norm = size.sum(-1)
+        passed = kept.abs().sum(-1) / torch.where(norm > 0, norm, 1.0)
+        return kept.sum(1), passed
+
+    def _uniform(self, like):
+        """Draw a number for each coordinate; padded rows of a batch stand last."""
+        n_networks, n_shared = like.shape
+        rows = self.streams.n_rows or [1] * n_networks
+        most = max(rows) if self.gradients == "features" else 1
+
+        def draw(key, n_rows):
+            size = n_shared * min(n_rows, most) // most
+            generator = self.streams.generator(key, "gradient drop")
+            drawn = torch.rand(size, generator=generator)
+            return torch.nn.functional.pad(drawn, (0, n_shared - size))
+
+        return torch.stack(self.streams.each(draw, rows)).to(like)

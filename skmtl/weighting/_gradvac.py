@@ -1,0 +1,168 @@
+"""Gradients that keep to the usual angles between tasks."""
+
+from functools import partial
+from numbers import Real
+
+import numpy as np
+import torch
+
+from .._constraints import Interval
+from ._gramian import GramianModule, GramianWeighting
+from ._orders import ordered, random_orders, summed_back
+
+
+class GradVac(GramianWeighting):
+    r"""Gradient vaccine: bring gradients back to the usual cosine of their tasks.
+
+    Where the cosine of two gradients is below its moving average, the first is moved
+    towards the second until it is at the average. Tasks are visited in random order, as
+    by PCGrad.
+
+    Parameters
+    ----------
+    beta : float, default=0.01
+        Share of the new cosine in the average.
+    gradients : {"features", "parameters"}, default="features"
+        Where gradients are compared; see :class:`PCGrad`.
+    update_every : int, default=1
+        Steps from one computation of the weights to the next; they are held between.
+
+    Attributes
+    ----------
+    cosines_ : Tensor of shape (n_networks, n_tasks, n_tasks)
+        The averages, in the order of ``task_names_``; on the fitted ``weighting_``.
+
+    See Also
+    --------
+    PCGrad : The same with right angles as the aim.
+
+    Notes
+    -----
+    Averages start at zero, so that the first step is that of PCGrad. The cosine is that
+    of the moved gradient, as in the algorithm of the paper. Pairs of which one has no
+    gradient in a batch keep their average, and neither moves.
+
+    References
+    ----------
+    .. [1] Z. Wang, Y. Tsvetkov, O. Firat, Y. Cao (2021). Gradient Vaccine:
+       Investigating and Improving Multi-task Optimization in Massively Multilingual
+       Models. ICLR, equation 2 and algorithm 1. https://arxiv.org/abs/2010.05874
+
+    Examples
+    --------
+    >>> from skmtl.weighting import GradVac
+    >>> GradVac(beta=0.1)
+    GradVac(beta=0.1)
+    """
+
+    _fusable = ("beta",)
+    _parameter_constraints = {
+        **GramianWeighting._parameter_constraints,
+        "beta": [Interval(Real, 0, 1, closed="both")],
+    }
+
+    def __init__(self, beta=0.01, *, gradients="features", update_every=1):
+        super().__init__(gradients=gradients, update_every=update_every)
+        self.beta = beta
+
+    def build(self, shape, streams=None):
+        """Make the module.
+
+        Parameters
+        ----------
+        shape : BankShape
+            Sizes.
+        streams : Streams, optional
+            Source of the orders of visits.
+
+        Returns
+        -------
+        module : WeightingModule
+            Holds the averages as a buffer.
+        """
+        return GradVacModule(self, shape, streams)
+
+
+class GradVacModule(GramianModule):
+    """The module that :class:`GradVac` builds.
+
+    Parameters
+    ----------
+    choice : GradVac
+        Hyperparameters.
+    shape : BankShape
+        Sizes.
+    streams : Streams, optional
+        Source of the orders of visits.
+    """
+
+    def __init__(self, choice, shape, streams=None):
+        super().__init__(choice, shape, streams)
+        size = shape.n_networks, shape.n_tasks, shape.n_tasks
+        self.register_buffer("cosines_", torch.zeros(size, dtype=torch.float64))
+        beta = choice.per_network("beta", shape.n_networks)
+        self.register_buffer("beta", beta[:, None])
+
+    def solve(self, gramian, losses, present, networks):
+        """Move every task's gradient towards the others.
+
+        Parameters
+        ----------
+        gramian : ndarray of shape (n, n_tasks, n_tasks)
+            Inner products of gradients.
+        losses : ndarray of shape (n, n_tasks)
+            Not needed.
+        present : ndarray of shape (n, n_tasks), bool
+            Absent tasks have gradients of zero, and nothing moves to them.
+        networks : ndarray of shape (n,), int
+            Whose orders are drawn, and averages kept.
+
+        Returns
+        -------
+        weights : ndarray of shape (n, n_tasks)
+            The sum over tasks of the coefficients of each moved gradient.
+        """
+        n_tasks = gramian.shape[1]
+        order = self._orders(networks, n_tasks)
+        towards, between = ordered(gramian, order)
+        own = gramian.diagonal(axis1=1, axis2=2).copy()
+        square = between.diagonal(axis1=2, axis2=3)
+        other = order != np.arange(n_tasks)[:, None]
+        usual = np.take_along_axis(self.read("cosines_", networks), order, axis=2)
+        beta = self.read("beta", networks)
+        moves = np.zeros_like(towards)
+        for step in range(n_tasks):
+            inner = towards[:, :, step]
+            if step:
+                inner = inner + (moves[:, :, :step] * between[:, :, step, :step]).sum(
+                    -1
+                )
+            size = np.sqrt(np.maximum(own, 0.0) * square[:, :, step])
+            meets = other[:, :, step] & (size > 0)
+            cosine = np.divide(inner, size, out=np.zeros_like(size), where=meets)
+            cosine = np.clip(cosine, -1.0, 1.0)
+            aim = usual[:, :, step]
+            sine, aimed = np.sqrt(1 - cosine**2), np.sqrt(1 - np.minimum(aim**2, 1.0))
+            below = meets & (cosine < aim) & (aimed > 0)
+            length = np.divide(
+                np.sqrt(np.maximum(own, 0.0)) * (aim * sine - cosine * aimed),
+                np.sqrt(square[:, :, step]) * aimed,
+                out=np.zeros_like(size),
+                where=below,
+            )
+            moves[:, :, step] = length
+            own = own + length * (2 * inner + length * square[:, :, step])
+            usual[:, :, step] = np.where(meets, aim + beta * (cosine - aim), aim)
+        kept = np.empty_like(usual)
+        np.put_along_axis(kept, order, usual, axis=2)
+        self.write("cosines_", networks, kept)
+        return 1.0 + summed_back(moves, order)
+
+    def _orders(self, networks, n_tasks):
+        """Draw for each network and task the order of the others."""
+        return self.draw("gradvac", networks, partial(random_orders, n_tasks))
+
+    def reset(self):
+        """Forget the averages."""
+        super().reset()
+        self.cosines_.zero_()

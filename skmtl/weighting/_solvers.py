@@ -1,0 +1,301 @@
+"""Small convex problems on Gramians, solved for many networks at once.
+
+All are in NumPy and float64. An iteration is a dozen small array operations, and there
+are few: the methods are active-set and Newton methods, which may start where the last
+batch ended. A network that has converged is left alone, so that what it gets does not
+depend on the others.
+"""
+
+import numpy as np
+
+# Added to the diagonal, whose mean is one: Gramians of many tasks are singular, and a
+# weight in a direction without gradient changes nothing.
+RIDGE = 1e-9
+# Violations of the optimality conditions below this are rounding.
+_TOLERANCE = 1e-10
+
+
+def with_ridge(gramian):
+    """Make a Gramian safe to solve with.
+
+    Parameters
+    ----------
+    gramian : ndarray of shape (..., n_tasks, n_tasks)
+        Of mean squared norm one.
+
+    Returns
+    -------
+    gramian : ndarray of shape (..., n_tasks, n_tasks)
+        Positive definite.
+    """
+    return gramian + RIDGE * np.eye(gramian.shape[-1])
+
+
+def solve_on(free, gramian, *sides):
+    """Solve linear systems on some of the coordinates.
+
+    Parameters
+    ----------
+    free : ndarray of shape (..., n), bool
+        Coordinates that are solved for; the others are zero.
+    gramian : ndarray of shape (..., n, n)
+        Positive definite.
+    *sides : ndarrays of shape (..., n)
+        Right-hand sides.
+
+    Returns
+    -------
+    solutions : list of ndarray of shape (..., n)
+        One a side.
+    """
+    both = free[..., :, None] & free[..., None, :]
+    matrix = np.where(both, gramian, 0.0)
+    diagonal = np.einsum("...ii->...i", matrix)
+    diagonal += ~free
+    right = np.stack([np.where(free, side, 0.0) for side in sides], axis=-1)
+    found = np.linalg.solve(matrix, right)
+    return [found[..., i] for i in range(len(sides))]
+
+
+def minimize_nonnegative(gramian, linear, free, max_iter=200):
+    r"""Minimise :math:`\tfrac12 x^T G x + c^T x` over :math:`x \ge 0`.
+
+    Block principal pivoting: all coordinates that violate their condition change sides,
+    and only the last one when that has not helped for a while, which cannot cycle.
+
+    Parameters
+    ----------
+    gramian : ndarray of shape (..., n, n)
+        G, positive definite.
+    linear : ndarray of shape (..., n)
+        c.
+    free : ndarray of shape (..., n), bool
+        Where to start: coordinates that may be positive.
+    max_iter : int, default=200
+        Systems solved at most.
+
+    Returns
+    -------
+    x : ndarray of shape (..., n)
+        The minimum.
+    free : ndarray of shape (..., n), bool
+        Its coordinates that may be positive.
+    converged : ndarray of shape (...), bool
+        Whether all conditions hold.
+
+    References
+    ----------
+    .. [1] J. Kim, H. Park (2011). Fast Nonnegative Matrix Factorization: An
+       Active-Set-Like Method and Comparisons. SIAM Journal on Scientific Computing 33,
+       section 3.
+    """
+    n = linear.shape[-1]
+    free = np.broadcast_to(free, linear.shape).copy()
+    fewest = np.full(linear.shape[:-1], n + 1)
+    tries = np.full(linear.shape[:-1], 3)
+    scale = _TOLERANCE * np.maximum(1.0, np.abs(linear).max(-1, keepdims=True))
+    for _ in range(max_iter):
+        (x,) = solve_on(free, gramian, -linear)
+        slope = (gramian @ x[..., None])[..., 0] + linear
+        wrong = np.where(free, x, slope) < -scale
+        count = wrong.sum(-1)
+        if not count.any():
+            break
+        better = count < fewest
+        fewest = np.minimum(fewest, count)
+        tries = np.where(better, 3, tries - 1)
+        last = n - 1 - wrong[..., ::-1].argmax(-1)
+        one = wrong & (np.arange(n) == last[..., None])
+        free ^= np.where((tries >= 0)[..., None], wrong, one)
+    return np.maximum(x, 0.0), free, count == 0
+
+
+def shortest_combination(gramian, present, free, max_iter=200):
+    """Find the weights on the simplex whose combination of gradients is shortest.
+
+    The minimum of half the square less the sum of the weights, over weights that are
+    not negative, is a multiple of it.
+
+    Parameters
+    ----------
+    gramian : ndarray of shape (n_networks, n_tasks, n_tasks)
+        Of mean squared norm one.
+    present : ndarray of shape (n_networks, n_tasks), bool
+        Tasks that may have weight.
+    free : ndarray of shape (n_networks, n_tasks), bool
+        Where to start.
+    max_iter : int, default=200
+        Systems solved at most.
+
+    Returns
+    -------
+    weights, free, converged : ndarray
+        As :func:`minimize_nonnegative`; weights sum to one.
+    """
+    linear = np.where(present, -1.0, 0.0)
+    found = minimize_nonnegative(
+        with_ridge(gramian), linear, free & present, max_iter=max_iter
+    )
+    weights, free, converged = found
+    return weights / weights.sum(-1, keepdims=True), free, converged
+
+
+def equilibrium(gramian, power, start, max_iter=100):
+    r"""Find positive weights with :math:`(G w)_i = w_i^{-p}`.
+
+    They minimise a convex function, and Newton's method with a line search does it.
+    The unknowns are weights times norms, so that the norms may differ by orders of
+    magnitude.
+
+    Parameters
+    ----------
+    gramian : ndarray of shape (n_networks, n_tasks, n_tasks)
+        Of mean squared norm one. Tasks without gradient get a weight of one.
+    power : ndarray of shape (n_networks, 1)
+        p, positive.
+    start : ndarray of shape (n_networks, n_tasks)
+        Positive; where to start.
+    max_iter : int, default=100
+        Steps at most.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_networks, n_tasks)
+        Positive.
+    converged : ndarray of shape (n_networks,), bool
+        Whether the last step was small.
+    """
+    square = gramian.diagonal(axis1=1, axis2=2)
+    silent = square < 1e-30
+    norm = np.sqrt(np.where(silent, 1.0, square))
+    gramian = gramian / (norm[:, :, None] * norm[:, None])
+    gramian = gramian + (RIDGE + silent)[:, None] * np.eye(len(norm[0]))
+    # In terms of v = w * norm the equation is G v = b v^-p.
+    factor = norm ** (power - 1)
+    v = np.clip(start, 1e-12, 1e12) * norm
+    linear = power == 1.0
+    exponent = np.where(linear, 1.0, 1 - power)
+
+    def value(v, product):
+        # Of the function and up to a constant; the logarithm is the limit of powers.
+        barrier = np.where(linear, -np.log(v), -(v**exponent) / exponent)
+        return (0.5 * v * product + factor * barrier).sum(-1)
+
+    converged = np.zeros(len(v), bool)
+    product = (gramian @ v[..., None])[..., 0]
+    best = value(v, product)
+    for _ in range(max_iter):
+        pull = factor * v**-power
+        slope = product - pull
+        hessian = gramian + (power * pull / v)[:, None] * np.eye(v.shape[1])
+        step = -np.linalg.solve(hessian, slope[..., None])[..., 0]
+        decrease = -(slope * step).sum(-1)
+        converged |= decrease < 1e-18 * (1 + np.abs(best))
+        if converged.all():
+            break
+        # No further than almost to zero, then half as far until the value falls.
+        ratio = (-step / v).max(-1)
+        length = np.where(ratio > 0.99, 0.99 / np.maximum(ratio, 0.99), 1.0)
+        moving = ~converged
+        for _ in range(40):
+            new = v + (length * moving)[:, None] * step
+            new_product = (gramian @ new[..., None])[..., 0]
+            found = value(new, new_product)
+            worse = moving & ~(found <= best - 1e-4 * length * decrease)
+            # At the limit of rounding the value stands still.
+            worse &= decrease > 1e-13 * (1 + np.abs(best))
+            if not worse.any():
+                break
+            length = np.where(worse, 0.5 * length, length)
+        v, product, best = new, new_product, found
+    return v / norm, converged
+
+
+def conflict_averse(gramian, mean, radius, free, max_iter=50):
+    r"""Find the direction near the mean whose worst task gains most.
+
+    The direction is :math:`g_0 + \sum_i v_i g_i` with :math:`v \ge 0` and
+    :math:`\|\sum_i v_i g_i\| = r`, in which all tasks with a positive v gain the same,
+    and the others more. On a given set of these it is the root of a quadratic.
+
+    Parameters
+    ----------
+    gramian : ndarray of shape (n_networks, n_tasks, n_tasks)
+        Of mean squared norm one.
+    mean : ndarray of shape (n_networks, n_tasks)
+        Weights of the mean gradient, positive for present tasks.
+    radius : ndarray of shape (n_networks,)
+        r.
+    free : ndarray of shape (n_networks, n_tasks), bool
+        Where to start.
+    max_iter : int, default=50
+        Sets tried before bisection takes over.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_networks, n_tasks)
+        v.
+    free : ndarray of shape (n_networks, n_tasks), bool
+        Its tasks that may be positive.
+    converged : ndarray of shape (n_networks,), bool
+        Whether all conditions hold.
+    """
+    gramian = with_ridge(gramian)
+    present = mean > 0
+    along = (gramian @ mean[..., None])[..., 0]
+    ones = np.where(present, 1.0, 0.0)
+    free = free & present
+    free = np.where(free.any(-1, keepdims=True), free, present)
+    scale = _TOLERANCE * (1 + np.abs(along).max(-1, keepdims=True))
+    for _ in range(max_iter):
+        p, q = solve_on(free, gramian, ones, -along)
+        a, b = p.sum(-1), q.sum(-1)
+        gap = b**2 + a * ((q * along).sum(-1) + radius**2)
+        level = (np.sqrt(np.maximum(gap, 0.0)) - b) / a
+        v = q + level[:, None] * p
+        slope = (gramian @ v[..., None])[..., 0] + along - level[:, None]
+        wrong = present & (np.where(free, v, slope) < -scale)
+        converged = ~wrong.any(-1) & (gap >= 0)
+        if converged.all():
+            break
+        changed = free ^ wrong
+        # The set never becomes empty: the worst task of the mean is in it.
+        worst = np.where(present, along, np.inf).argmin(-1)
+        empty = ~changed.any(-1)
+        changed[empty, worst[empty]] = True
+        stuck = ~converged & (changed == free).all(-1)
+        changed[stuck] = present[stuck]
+        free = np.where(converged[:, None], free, changed)
+    v = np.maximum(v, 0.0)
+    if not converged.all():
+        lost = np.flatnonzero(~converged)
+        v[lost], free[lost], converged[lost] = _bisect(
+            gramian[lost], along[lost], ones[lost], radius[lost], free[lost]
+        )
+    return v, free, converged
+
+
+def _bisect(gramian, along, ones, radius, free):
+    """Find the gain of the worst task at which the way to the mean has its length."""
+
+    def at(level, free):
+        linear = np.where(ones > 0, along - level[:, None], 0.0)
+        v, free, sound = minimize_nonnegative(gramian, linear, free)
+        length = np.sqrt(np.maximum((v * (gramian @ v[..., None])[..., 0]).sum(-1), 0))
+        return v, free, sound, length
+
+    low = np.where(ones > 0, along, np.inf).min(-1)
+    high = low + 1.0
+    for _ in range(60):
+        *_, length = at(high, free)
+        short = length < radius
+        if not short.any():
+            break
+        high = np.where(short, low + 2 * (high - low), high)
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        v, free, sound, length = at(middle, free)
+        low = np.where(length < radius, middle, low)
+        high = np.where(length < radius, high, middle)
+    close = np.abs(length - radius) <= 1e-6 * np.maximum(radius, 1e-12)
+    return v, free, sound & close
