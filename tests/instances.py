@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from torchjd.aggregation import MGDAWeighting
 
 from skmtl import (
     MAMLClassifier,
@@ -37,7 +38,32 @@ from skmtl.loss import (
     Quantile,
     SquaredError,
 )
-from skmtl.weighting import Equal, HeadRates, PCGrad, Uncertainty
+from skmtl.weighting import (
+    DBMTL,
+    DWA,
+    FAMO,
+    MGDA,
+    AlignedMTL,
+    Auxiliary,
+    CAGrad,
+    Equal,
+    ExcessRisk,
+    FairGrad,
+    GeometricMean,
+    GradDrop,
+    GradNorm,
+    GradVac,
+    HeadRates,
+    ImpartialGrad,
+    MoCo,
+    NashMTL,
+    PCGrad,
+    RandomWeighting,
+    SmoothTchebycheff,
+    TorchJD,
+    Uncertainty,
+    UPGrad,
+)
 
 ESTIMATORS = {"regressor": MultiTaskNetRegressor, "classifier": MultiTaskNetClassifier}
 # With the one of both kinds, whose y is a frame where it is not numbers alone.
@@ -124,11 +150,13 @@ class Row:
         Estimators that take it.
     row_tasks : bool
         Whether it works with row tasks.
+    row_error : str
+        What it says where it does not.
     has_features : bool or None
         Architectures: whether tasks share a representation.
     needs : {"losses", "gramian", "jacobian"} or None
         Weightings: what they see.
-    learns : bool or None
+    learns : bool
         Weightings: whether they have parameters of their own.
     ignores_units : bool or None
         Encodings: whether the inputs stay the same when a column changes its unit.
@@ -139,9 +167,10 @@ class Row:
     strategy: Strategy
     kinds: tuple = ("regressor", "classifier")
     row_tasks: bool = True
+    row_error: str = "row tasks each row has one task"
     has_features: bool | None = None
     needs: str | None = None
-    learns: bool | None = None
+    learns: bool = False
     ignores_units: bool | None = None
     positive: bool = False
 
@@ -171,12 +200,39 @@ STRATEGIES = {
         Row(TorchModule(SmallTrunk, {"width": 16}), has_features=True),
     ],
     "weighting": [
-        Row(Equal(), needs="losses", learns=False),
+        Row(Equal(), needs="losses"),
         Row(Uncertainty(init_log_var=0.5), needs="losses", learns=True),
-        Row(HeadRates(alpha=1.0), needs="losses", learns=False),
+        Row(DWA(temperature=1.0), needs="losses"),
+        Row(RandomWeighting(), needs="losses"),
+        Row(GeometricMean(), needs="losses"),
+        Row(SmoothTchebycheff(mu=2.0), needs="losses"),
+        Row(FAMO(lr=0.05), needs="losses"),
+        Row(HeadRates(alpha=1.0), needs="losses"),
         Row(HeadRates(PCGrad(), alpha=0.3), needs="gramian", row_tasks=False),
-        Row(PCGrad(), needs="gramian", learns=False, row_tasks=False),
-        Row(PCGrad(gradients="parameters"), needs="gramian", learns=False),
+        Row(PCGrad(), needs="gramian", row_tasks=False),
+        Row(PCGrad(gradients="parameters"), needs="gramian"),
+        Row(GradVac(beta=0.1), needs="gramian", row_tasks=False),
+        Row(GradNorm(alpha=0.5, gradients="parameters"), needs="gramian"),
+        Row(MGDA(gradients="parameters", update_every=2), needs="gramian"),
+        Row(CAGrad(c=0.4), needs="gramian", row_tasks=False),
+        Row(CAGrad(c=1.5, gradients="parameters"), needs="gramian"),
+        Row(ImpartialGrad(gradients="parameters"), needs="gramian"),
+        Row(NashMTL(gradients="parameters"), needs="gramian"),
+        Row(FairGrad(alpha=2.0, update_every=3), needs="gramian", row_tasks=False),
+        Row(AlignedMTL(scale="rmse"), needs="gramian", row_tasks=False),
+        Row(UPGrad(gradients="parameters"), needs="gramian"),
+        Row(
+            Auxiliary(main=[0, 1], gradients="parameters"),
+            needs="gramian",
+            row_tasks=False,
+            row_error="names 0, which is no task",
+        ),
+        Row(TorchJD(MGDAWeighting()), needs="gramian", row_tasks=False),
+        Row(GradDrop(leak=0.1), needs="jacobian", row_tasks=False),
+        Row(GradDrop(gradients="parameters"), needs="jacobian"),
+        Row(MoCo(gamma=0.05), needs="jacobian"),
+        Row(DBMTL(beta=0.5), needs="jacobian"),
+        Row(ExcessRisk(step_size=0.1, n_warmup=3), needs="jacobian"),
     ],
     "encoding": [
         Row(Standard(), ignores_units=True),

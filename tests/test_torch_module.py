@@ -392,7 +392,9 @@ def test_a_pretrained_instance_is_where_training_starts():
     assert (trunk.norm.running_mean[0] > 1.5).all()
 
 
-@pytest.mark.parametrize("weighting", [None, Uncertainty(), PCGrad(gradients="parameters")])
+@pytest.mark.parametrize(
+    "weighting", [None, Uncertainty(), PCGrad(gradients="parameters")]
+)
 def test_frozen_parameters_stay(weighting):
     X, y = images()
     module = Conv()

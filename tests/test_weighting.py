@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import nnls
 from torch.func import functional_call
 
 from skmtl._net import Blueprint, fit_bank
@@ -33,29 +32,6 @@ TANH = HardSharing((5, 4), activation="tanh")
 
 def shape(n_networks, n_tasks, dtype=torch.float64):
     return BankShape((3,) * n_networks, n_tasks, n_tasks, False, dtype)
-
-
-def random_jacobian(n_networks, n_tasks, n_shared=6, seed=0, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(seed)
-    size = n_networks, n_tasks, n_shared
-    return torch.randn(size, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def pcgrad(jacobian, make_streams):
-    """Weights by PCGrad of a jacobian (n_networks, n_tasks, n_shared)."""
-    n_networks, n_tasks, _ = jacobian.shape
-    streams = make_streams(*range(n_networks))
-    module = PCGrad().build(shape(n_networks, n_tasks), streams)
-    everything = torch.ones(n_networks, n_tasks, dtype=torch.bool)
-    return module.weights(None, jacobian @ jacobian.mT, everything)
-
-
-def direction(weights, jacobian):
-    return (weights[:, None] @ jacobian).squeeze(1)
-
-
-def fix_orders(monkeypatch, orders):
-    monkeypatch.setattr(PCGradModule, "_orders", lambda self, *args: orders)
 
 
 def start_training(plans, data):
@@ -99,130 +75,6 @@ def task_gradients(training, batch):
 
 def is_shared(name):
     return name.startswith("layers.")
-
-
-# -- PCGrad: mathematics ---------------------------------------------------------
-
-
-def test_pcgrad_by_hand(make_streams):
-    # g1 = (1, 0) and g2 = (-1, 1): g1 becomes (1/2, 1/2), g2 becomes (0, 1).
-    jacobian = torch.tensor([[[1.0, 0.0], [-1.0, 1.0]]]).double()
-    weights = pcgrad(jacobian, make_streams)
-    torch.testing.assert_close(weights, torch.tensor([[2.0, 1.5]]).double())
-    expected = torch.tensor([[0.5, 1.5]]).double()
-    torch.testing.assert_close(direction(weights, jacobian), expected)
-
-
-def test_pcgrad_projects_in_turn_by_hand(make_streams, monkeypatch):
-    jacobian = torch.tensor([[[1.0, 1.0], [-2.0, 0.0], [1.0, -2.0]]]).double()
-    fix_orders(monkeypatch, torch.tensor([[[0, 1, 2]] * 3]))
-    weights = pcgrad(jacobian, make_streams)
-    # g1: on g2, (0, 1); on g3, inner -2 over 5: (0, 1) + .4 (1, -2) = (.4, .2).
-    # g2: on g1, inner -2 over 2: (-1, 1); on g3, inner -3 over 5: (-.4, -.2).
-    # g3: on g1, inner -1 over 2: (1.5, -1.5); on g2, inner -3 over 4: (0, -1.5).
-    expected = torch.tensor([[0.0, -1.5]]).double()
-    torch.testing.assert_close(direction(weights, jacobian), expected)
-
-
-@given(seed=seeds, n_tasks=st.integers(1, 6))
-def test_pcgrad_equals_torchjd_in_the_same_order(seed, n_tasks, make_streams):
-    oracle = pytest.importorskip("torchjd.aggregation").PCGrad()
-    jacobian = random_jacobian(2, n_tasks, n_tasks, seed)
-    generator = torch.Generator().manual_seed(seed)
-    orders = torch.rand(2, n_tasks, n_tasks, generator=generator).argsort(-1)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        fix_orders(monkeypatch, orders)
-        ours = direction(pcgrad(jacobian, make_streams), jacobian)
-        for k in range(2):
-            drawn = iter(orders[k])
-            monkeypatch.setattr(torch, "randperm", lambda n, drawn=drawn: next(drawn))
-            torch.testing.assert_close(ours[k], oracle(jacobian[k]))
-
-
-@given(seed=seeds)
-def test_two_tasks_are_projected_on_the_cone_that_hurts_neither(seed, make_streams):
-    """With two tasks PCGrad is UPGrad: the nearest gradients that hurt no task."""
-    jacobian = random_jacobian(1, 2, 3, seed)
-    ours = direction(pcgrad(jacobian, make_streams), jacobian)[0].numpy()
-    rows = jacobian[0].numpy()
-    projected = [g + rows.T @ nnls(rows.T, -g)[0] for g in rows]
-    np.testing.assert_allclose(ours, sum(projected), atol=1e-9)
-
-
-def test_two_tasks_never_get_a_direction_that_hurts_one(make_streams):
-    jacobian = random_jacobian(1000, 2, 3)
-    agreement = (
-        jacobian @ direction(pcgrad(jacobian, make_streams), jacobian)[..., None]
-    )
-    assert agreement.min() > -1e-12
-    conflicts = (jacobian[:, 0] * jacobian[:, 1]).sum(-1) < 0
-    assert 300 < conflicts.sum() < 700
-
-
-@given(seed=seeds, order=st.permutations(range(4)))
-def test_permuting_tasks_permutes_weights(seed, order, make_streams):
-    jacobian = random_jacobian(3, 4, 4, seed)
-    generator = torch.Generator().manual_seed(seed)
-    orders = torch.rand(3, 4, 4, generator=generator).argsort(-1)
-    position = torch.tensor(order).argsort()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        fix_orders(monkeypatch, orders)
-        weights = pcgrad(jacobian, make_streams)
-        fix_orders(monkeypatch, position[orders[:, order]])
-        permuted = pcgrad(jacobian[:, order], make_streams)
-    torch.testing.assert_close(permuted, weights[:, order])
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("scale", [1e3, 1e-2, 1e-4, 1e-6])
-def test_the_scale_of_the_losses_does_not_matter(scale, dtype, make_streams):
-    jacobian = random_jacobian(50, 4, 6, dtype=dtype)
-    weights = pcgrad(jacobian, make_streams)
-    scaled = pcgrad(jacobian * scale, make_streams)
-    torch.testing.assert_close(scaled, weights, rtol=1e-4, atol=1e-5)
-    assert (weights != 1).any(-1).sum() > 40
-
-
-def test_gradients_of_zero_are_skipped(make_streams):
-    jacobian = random_jacobian(20, 3)
-    jacobian[:, 1] = 0
-    weights = pcgrad(jacobian, make_streams)
-    two = pcgrad(jacobian[:, [0, 2]], make_streams)
-    torch.testing.assert_close(weights[:, [0, 2]], two)
-    assert weights.isfinite().all()
-    nothing = pcgrad(torch.zeros(2, 3, 4), make_streams)
-    assert torch.equal(nothing, torch.ones(2, 3))
-
-
-def test_identical_tasks_are_summed(make_streams):
-    jacobian = random_jacobian(5, 1).expand(-1, 3, -1)
-    assert torch.equal(pcgrad(jacobian, make_streams), torch.ones(5, 3).double())
-
-
-def test_opposite_tasks_cancel(make_streams):
-    one = random_jacobian(5, 1)
-    jacobian = torch.cat([one, -3 * one], dim=1)
-    weights = pcgrad(jacobian, make_streams)
-    torch.testing.assert_close(
-        direction(weights, jacobian), torch.zeros(5, 6).double(), rtol=0, atol=1e-12
-    )
-
-
-def test_orders_are_uniform_permutations(make_streams):
-    module = PCGrad().build(shape(1, 3), make_streams(0))
-    drawn = torch.cat([module._orders(3, "cpu")[0] for _ in range(600)]).tolist()
-    counts = dict.fromkeys(itertools.permutations(range(3)), 0)
-    for order in drawn:
-        counts[tuple(order)] += 1
-    assert all(240 < count < 360 for count in counts.values())
-
-
-def test_a_network_without_numbers_does_not_reach_the_others(make_streams):
-    jacobian = random_jacobian(3, 4)
-    clean = pcgrad(jacobian, make_streams)
-    jacobian[1, 2] = torch.nan
-    spoilt = pcgrad(jacobian, make_streams)
-    assert torch.equal(spoilt[[0, 2]], clean[[0, 2]])
 
 
 # -- Uncertainty and Equal: mathematics ------------------------------------------
@@ -273,16 +125,6 @@ def test_uncertainty_neither_counts_nor_trains_absent_tasks():
     assert module.log_var_.grad[0, 1] == 0
     assert module.log_var_.grad[1, 1] != 0
     weights = module.weights(losses, None, present)
-    assert weights[0, 1] == 0
-    assert (weights[present] > 0).all()
-
-
-def test_pcgrad_gives_absent_tasks_zero(make_streams):
-    jacobian = random_jacobian(2, 3)
-    jacobian[0, 1] = 0
-    present = torch.tensor([[True, False, True], [True, True, True]])
-    module = PCGrad().build(shape(2, 3), make_streams(0, 1))
-    weights = module.weights(None, jacobian @ jacobian.mT, present)
     assert weights[0, 1] == 0
     assert (weights[present] > 0).all()
 

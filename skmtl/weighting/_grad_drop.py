@@ -30,7 +30,8 @@ class GradDrop(Weighting):
     The sum of the kept parts has the sum of the gradients as its mean only where all
     agree: a coordinate of p = 1/2 moves at random. Signs are compared for each row and
     feature at the features. The paper multiplies by the sign of the feature and sums
-    over the batch before it compares.
+    over the batch before it compares. What is kept is scaled by the share that was
+    dropped, so that the weights sum to the number of tasks as those of all methods do.
 
     References
     ----------
@@ -110,9 +111,9 @@ class GradDropModule(WeightingModule):
         Returns
         -------
         gradient : Tensor of shape (n_networks, n_shared)
-            Sum of what is kept.
+            Sum of what is kept, scaled as its weights.
         weights : Tensor of shape (n_networks, n_tasks)
-            Share of the task's gradient that is kept, by absolute size.
+            Shares of gradients that are kept, by absolute size, of sum n_tasks.
         """
         size = jacobian.abs()
         total = size.sum(1)
@@ -120,8 +121,11 @@ class GradDropModule(WeightingModule):
         positive = (0.5 * (1 + share) > self._uniform(total)).unsqueeze(1)
         kept = torch.where((jacobian > 0) == positive, jacobian, self.leak * jacobian)
         norm = size.sum(-1)
-        passed = kept.abs().sum(-1) / torch.where(norm > 0, norm, 1.0)
-        return kept.sum(1), passed
+        weights = kept.abs().sum(-1) / torch.where(norm > 0, norm, 1.0)
+        # What is dropped shall not lower the learning rate.
+        whole = weights.sum(-1, keepdim=True)
+        scale = weights.shape[1] / torch.where(whole > 0, whole, 1.0)
+        return scale * kept.sum(1), scale * weights
 
     def _uniform(self, like):
         """Draw a number for each coordinate; padded rows of a batch stand last."""

@@ -8,27 +8,37 @@ depend on the others.
 
 import numpy as np
 
-# Added to the diagonal, whose mean is one: Gramians of many tasks are singular, and a
-# weight in a direction without gradient changes nothing.
+# Added to a diagonal of ones: Gramians of many tasks are singular, and a weight in a
+# direction without gradient changes nothing.
 RIDGE = 1e-9
+# Where gradients cancel, an equilibrium is as far away as the root of the ridge says,
+# and must not drown in rounding there.
+_SOFT_RIDGE = 1e-7
 # Violations of the optimality conditions below this are rounding.
 _TOLERANCE = 1e-10
 
 
-def with_ridge(gramian):
-    """Make a Gramian safe to solve with.
+def cosines(gramian, ridge=RIDGE):
+    """Scale a Gramian to cosines, and make it safe to solve with.
 
     Parameters
     ----------
-    gramian : ndarray of shape (..., n_tasks, n_tasks)
-        Of mean squared norm one.
+    gramian : ndarray of shape (n_networks, n_tasks, n_tasks)
+        Inner products of gradients, whose norms may differ by orders of magnitude.
+    ridge : float, default=1e-9
+        What is added to the diagonal.
 
     Returns
     -------
-    gramian : ndarray of shape (..., n_tasks, n_tasks)
-        Positive definite.
+    cosines : ndarray of shape (n_networks, n_tasks, n_tasks)
+        Positive definite. Almost zero for gradients of zero.
+    norm : ndarray of shape (n_networks, n_tasks)
+        Norms of the gradients; 1 where they are zero.
     """
-    return gramian + RIDGE * np.eye(gramian.shape[-1])
+    norm = np.sqrt(gramian.diagonal(axis1=1, axis2=2))
+    norm = np.where(norm > 1e-15, norm, 1.0)
+    scaled = gramian / (norm[:, :, None] * norm[:, None])
+    return scaled + ridge * np.eye(gramian.shape[-1]), norm
 
 
 def solve_on(free, gramian, *sides):
@@ -132,15 +142,16 @@ def shortest_combination(gramian, present, free, max_iter=200):
     weights, free, converged : ndarray
         As :func:`minimize_nonnegative`; weights sum to one.
     """
-    linear = np.where(present, -1.0, 0.0)
-    found = minimize_nonnegative(
-        with_ridge(gramian), linear, free & present, max_iter=max_iter
+    matrix, norm = cosines(gramian)
+    linear = np.where(present, -1 / norm, 0.0)
+    scaled, free, converged = minimize_nonnegative(
+        matrix, linear, free & present, max_iter=max_iter
     )
-    weights, free, converged = found
+    weights = scaled / norm
     return weights / weights.sum(-1, keepdims=True), free, converged
 
 
-def equilibrium(gramian, power, start, max_iter=100):
+def equilibrium(gramian, power, start, max_iter=300):
     r"""Find positive weights with :math:`(G w)_i = w_i^{-p}`.
 
     They minimise a convex function, and Newton's method with a line search does it.
@@ -155,7 +166,7 @@ def equilibrium(gramian, power, start, max_iter=100):
         p, positive.
     start : ndarray of shape (n_networks, n_tasks)
         Positive; where to start.
-    max_iter : int, default=100
+    max_iter : int, default=300
         Steps at most.
 
     Returns
@@ -165,11 +176,9 @@ def equilibrium(gramian, power, start, max_iter=100):
     converged : ndarray of shape (n_networks,), bool
         Whether the last step was small.
     """
-    square = gramian.diagonal(axis1=1, axis2=2)
-    silent = square < 1e-30
-    norm = np.sqrt(np.where(silent, 1.0, square))
-    gramian = gramian / (norm[:, :, None] * norm[:, None])
-    gramian = gramian + (RIDGE + silent)[:, None] * np.eye(len(norm[0]))
+    gramian, norm = cosines(gramian, _SOFT_RIDGE)
+    silent = gramian.diagonal(axis1=1, axis2=2) < 0.5
+    gramian = gramian + silent[:, None] * np.eye(gramian.shape[1])
     # In terms of v = w * norm the equation is G v = b v^-p.
     factor = norm ** (power - 1)
     v = np.clip(start, 1e-12, 1e12) * norm
@@ -190,9 +199,8 @@ def equilibrium(gramian, power, start, max_iter=100):
         hessian = gramian + (power * pull / v)[:, None] * np.eye(v.shape[1])
         step = -np.linalg.solve(hessian, slope[..., None])[..., 0]
         decrease = -(slope * step).sum(-1)
-        converged |= decrease < 1e-18 * (1 + np.abs(best))
-        if converged.all():
-            break
+        # This step is the last: near the minimum each one squares the error.
+        close = decrease < 1e-9 * (1 + np.abs(best))
         # No further than almost to zero, then half as far until the value falls.
         ratio = (-step / v).max(-1)
         length = np.where(ratio > 0.99, 0.99 / np.maximum(ratio, 0.99), 1.0)
@@ -203,11 +211,14 @@ def equilibrium(gramian, power, start, max_iter=100):
             found = value(new, new_product)
             worse = moving & ~(found <= best - 1e-4 * length * decrease)
             # At the limit of rounding the value stands still.
-            worse &= decrease > 1e-13 * (1 + np.abs(best))
+            worse &= ~close
             if not worse.any():
                 break
             length = np.where(worse, 0.5 * length, length)
         v, product, best = new, new_product, found
+        converged |= close
+        if converged.all():
+            break
     return v / norm, converged
 
 
@@ -240,27 +251,28 @@ def conflict_averse(gramian, mean, radius, free, max_iter=50):
     converged : ndarray of shape (n_networks,), bool
         Whether all conditions hold.
     """
-    gramian = with_ridge(gramian)
+    gramian, norm = cosines(gramian)
     present = mean > 0
-    along = (gramian @ mean[..., None])[..., 0]
-    ones = np.where(present, 1.0, 0.0)
+    # In terms of v * norm.
+    along = (gramian @ (mean * norm)[..., None])[..., 0]
+    ones = np.where(present, 1 / norm, 0.0)
     free = free & present
     free = np.where(free.any(-1, keepdims=True), free, present)
     scale = _TOLERANCE * (1 + np.abs(along).max(-1, keepdims=True))
     for _ in range(max_iter):
         p, q = solve_on(free, gramian, ones, -along)
-        a, b = p.sum(-1), q.sum(-1)
+        a, b = (p * ones).sum(-1), (q * ones).sum(-1)
         gap = b**2 + a * ((q * along).sum(-1) + radius**2)
         level = (np.sqrt(np.maximum(gap, 0.0)) - b) / a
         v = q + level[:, None] * p
-        slope = (gramian @ v[..., None])[..., 0] + along - level[:, None]
+        slope = (gramian @ v[..., None])[..., 0] + along - level[:, None] * ones
         wrong = present & (np.where(free, v, slope) < -scale)
         converged = ~wrong.any(-1) & (gap >= 0)
         if converged.all():
             break
         changed = free ^ wrong
         # The set never becomes empty: the worst task of the mean is in it.
-        worst = np.where(present, along, np.inf).argmin(-1)
+        worst = np.where(present, along * norm, np.inf).argmin(-1)
         empty = ~changed.any(-1)
         changed[empty, worst[empty]] = True
         stuck = ~converged & (changed == free).all(-1)
@@ -272,19 +284,20 @@ def conflict_averse(gramian, mean, radius, free, max_iter=50):
         v[lost], free[lost], converged[lost] = _bisect(
             gramian[lost], along[lost], ones[lost], radius[lost], free[lost]
         )
-    return v, free, converged
+    return v / norm, free, converged
 
 
 def _bisect(gramian, along, ones, radius, free):
     """Find the gain of the worst task at which the way to the mean has its length."""
 
     def at(level, free):
-        linear = np.where(ones > 0, along - level[:, None], 0.0)
+        linear = np.where(ones > 0, along - level[:, None] * ones, 0.0)
         v, free, sound = minimize_nonnegative(gramian, linear, free)
         length = np.sqrt(np.maximum((v * (gramian @ v[..., None])[..., 0]).sum(-1), 0))
         return v, free, sound, length
 
-    low = np.where(ones > 0, along, np.inf).min(-1)
+    scale = np.where(ones > 0, ones, 1.0)
+    low = np.where(ones > 0, along / scale, np.inf).min(-1)
     high = low + 1.0
     for _ in range(60):
         *_, length = at(high, free)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ._gramian import GramianModule, GramianWeighting
-from ._solvers import minimize_nonnegative, with_ridge
+from ._solvers import cosines, minimize_nonnegative
 
 
 class UPGrad(GramianWeighting):
@@ -103,11 +103,13 @@ class UPGradModule(GramianModule):
         # What is added to gradient i is a combination x of all; its conditions start
         # from the inner products of gradient i with the others.
         free = self.read("free_", networks)
-        every = with_ridge(gramian)[:, None]
-        x, free, converged = minimize_nonnegative(every, gramian, free)
+        matrix, norm = cosines(gramian)
+        scaled, free, converged = minimize_nonnegative(
+            matrix[:, None], gramian / norm[:, None], free
+        )
         self.write("free_", networks, free)
         self.check_converged(converged.all(-1))
-        return 1.0 + x.sum(1)
+        return 1.0 + scaled.sum(1) / norm
 
     def reset(self):
         """Forget the last active sets."""
