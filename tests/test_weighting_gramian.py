@@ -33,8 +33,7 @@ from skmtl.weighting import (
     UPGrad,
     _solvers,
 )
-from skmtl.weighting._gradvac import GradVacModule
-from skmtl.weighting._pcgrad import PCGradModule
+from skmtl.weighting._orders import VisitingModule
 
 seeds = st.integers(0, 999)
 METHODS = [
@@ -108,9 +107,10 @@ def same_direction(ours, theirs, tolerance=1e-3):
     assert_allclose(ours, theirs, atol=tolerance)
 
 
-def fix_orders(monkeypatch, kind, orders):
-    orders = np.asarray(orders)
-    monkeypatch.setattr(kind, "_orders", lambda self, networks, n: orders[networks])
+def fix_keys(monkeypatch, keys):
+    """Let tasks be visited in the order of the sizes of some numbers."""
+    keys = np.asarray(keys)
+    monkeypatch.setattr(VisitingModule, "keys", lambda self, networks: keys[networks])
 
 
 # -- theorems, over all methods --------------------------------------------------
@@ -122,17 +122,15 @@ def test_permuting_tasks_permutes_weights(method, seed, order, build):
     jacobian = jacobian_of(3, 4, 5, seed)
     rng = np.random.default_rng(seed)
     losses = rng.uniform(0.5, 2, size=(3, 4))
-    visits = rng.random((3, 4, 4)).argsort(-1)
+    keys = rng.random((3, 4, 4))
     position = np.argsort(order)
     moved = clone(method)
     if isinstance(method, Auxiliary):
         moved.main = [int(position[0])]
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for kind in (PCGradModule, GradVacModule):
-            fix_orders(monkeypatch, kind, visits)
+        fix_keys(monkeypatch, keys)
         before = ask(build(method, 3, 4), jacobian, losses=losses)
-        for kind in (PCGradModule, GradVacModule):
-            fix_orders(monkeypatch, kind, position[visits[:, order]])
+        fix_keys(monkeypatch, keys[:, order][:, :, order])
         after = ask(build(moved, 3, 4), jacobian[:, order], losses=losses[:, order])
     assert_allclose(after, before[:, order], rtol=1e-5, atol=1e-6)
 
@@ -182,20 +180,20 @@ def test_absent_tasks_have_no_weight_and_no_say(method, seed, build):
     losses = rng.uniform(0.5, 2, size=(2, 4))
     here = [0, 1, 3]
     present = np.array([[True, True, False, True]] * 2)
-    visits = rng.random((2, 4, 4)).argsort(-1)
-    fewer = visits[:, here]
-    fewer = fewer[fewer != 2].reshape(2, 3, 3)
-    fewer = np.where(fewer == 3, 2, fewer)
+    keys = rng.random((2, 4, 4))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for kind in (PCGradModule, GradVacModule):
-            fix_orders(monkeypatch, kind, visits)
+        fix_keys(monkeypatch, keys)
         whole = ask(build(method, 2, 4), jacobian, present, losses)
-        for kind in (PCGradModule, GradVacModule):
-            fix_orders(monkeypatch, kind, fewer)
+        # Here each network lacks another task, and no task is left out for both.
+        lacks = jacobian.copy()
+        lacks[1] = jacobian[1, [0, 2, 1, 3]]
+        mixed = ask(build(method, 2, 4), lacks, [present[0], present[1, [0, 2, 1, 3]]])
+        fix_keys(monkeypatch, keys[:, here][:, :, here])
         part = ask(build(method, 2, 3), jacobian[:, here], losses=losses[:, here])
     assert (whole[:, 2] == 0).all()
     found = direction(whole, jacobian), direction(part, jacobian[:, here])
     same_direction(*found, 1e-5)
+    assert mixed[0, 2] == mixed[1, 1] == 0
 
 
 @over_methods
@@ -274,9 +272,7 @@ def test_weights_survive_copies_and_reset_forgets(method, build):
     if not isinstance(method, TorchJD):
         copies.append(pickle.loads(pickle.dumps(module)))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        orders = np.random.default_rng(0).random((2, 3, 3)).argsort(-1)
-        for kind in (PCGradModule, GradVacModule):
-            fix_orders(monkeypatch, kind, orders)
+        fix_keys(monkeypatch, np.random.default_rng(0).random((2, 3, 3)))
         after = ask(module, second)
         for copied in copies:
             copied.streams = module.streams
@@ -385,7 +381,7 @@ def test_projections_by_hand(build):
 
 def test_pcgrad_projects_in_turn_by_hand(build, monkeypatch):
     jacobian = np.array([[[1.0, 1.0], [-2.0, 0.0], [1.0, -2.0]]])
-    fix_orders(monkeypatch, PCGradModule, [[[0, 1, 2]] * 3])
+    fix_keys(monkeypatch, [[[0, 1, 2]] * 3])
     weights = ask(build(PCGrad(), 1, 3), jacobian)
     # g1: on g2, (0, 1); on g3, inner -2 over 5: (0, 1) + .4 (1, -2) = (.4, .2).
     # g2: on g1, inner -2 over 2: (-1, 1); on g3, inner -3 over 5: (-.4, -.2).
@@ -668,14 +664,14 @@ def test_visits_equal_those_of_torchjd_in_the_same_order(kind, seed, n_tasks, bu
         "PCGrad": (PCGrad(), aggregation.PCGrad()),
         "GradVac": (GradVac(beta=0.3), aggregation.GradVac(beta=0.3, eps=0.0)),
     }[kind]
-    module_class = {"PCGrad": PCGradModule, "GradVac": GradVacModule}[kind]
     rng = np.random.default_rng(seed)
     module = build(method, 1, n_tasks)
     for batch in range(3):
         jacobian = jacobian_of(1, n_tasks, n_tasks, seed + batch)
-        orders = rng.random((1, n_tasks, n_tasks)).argsort(-1)
+        keys = rng.random((1, n_tasks, n_tasks))
+        orders = keys.argsort(-1)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            fix_orders(monkeypatch, module_class, orders)
+            fix_keys(monkeypatch, keys)
             ours = direction(ask(module, jacobian), jacobian)
             # GradVac of the library draws among the others only.
             drawn = iter(
@@ -734,7 +730,7 @@ def test_torchjd_draws_from_the_streams_of_the_networks(build):
 def test_orders_are_uniform_permutations(build):
     module = build(PCGrad(), 1, 3)
     every = np.array([0])
-    drawn = np.concatenate([module._orders(every, 3)[0] for _ in range(600)])
+    drawn = np.concatenate([module.orders(every)[0] for _ in range(600)])
     counts = dict.fromkeys(itertools.permutations(range(3)), 0)
     for order in drawn.tolist():
         counts[tuple(order)] += 1

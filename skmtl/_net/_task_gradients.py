@@ -133,17 +133,23 @@ class TaskGradients:
         """
         head = self.module.architecture.linear_head()
         if head is None:
-            rows = [
-                torch.autograd.grad(
-                    self.outputs, self.leaf, self.at_outputs * own, retain_graph=True
-                )[0]
-                for own in self.tasks.membership.T
-            ]
-            return torch.stack(rows, dim=1)
+            tasks = range(self.tasks.n_tasks)
+            return torch.stack([self._at_features_of(t) for t in tasks], dim=1)
         # Contiguous, or the product takes over strides that make all that follows slow.
         head = head.detach().mT.contiguous().unsqueeze(2)
         at_outputs = self.at_outputs.mT.contiguous().unsqueeze(-1)
         return self.tasks.join(at_outputs * head, dim=1)
+
+    def _at_features_of(self, t):
+        """Differentiate the loss of one task by the features."""
+        at_outputs = self.at_outputs * self.tasks.of_task(t)
+        head = self.module.architecture.linear_head()
+        if head is not None:
+            return at_outputs @ head.detach().mT
+        (gradient,) = torch.autograd.grad(
+            self.outputs, self.leaf, at_outputs, retain_graph=True
+        )
+        return gradient
 
     def gramian_at_features(self):
         """Multiply the gradients at the features with one another.
@@ -207,15 +213,11 @@ class TaskGradients:
         """Go through autograd once a task."""
         rows = []
         for t in range(self.tasks.n_tasks):
-            own = self.tasks.of_task(t)
-            (at_leaf,) = torch.autograd.grad(
-                self.outputs, self.leaf, self.at_outputs * own, retain_graph=True
-            )
             rows.append(
                 torch.autograd.grad(
                     self.features,
                     shared,
-                    at_leaf,
+                    self._at_features_of(t),
                     retain_graph=True,
                     materialize_grads=True,
                 )

@@ -1,14 +1,13 @@
 """Gradients that keep to the usual angles between tasks."""
 
-from functools import partial
 from numbers import Real
 
 import numpy as np
 import torch
 
 from .._constraints import Interval
-from ._gramian import GramianModule, GramianWeighting
-from ._orders import ordered, random_orders, summed_back
+from ._gramian import GramianWeighting
+from ._orders import VisitingModule, ordered, summed_back
 
 
 class GradVac(GramianWeighting):
@@ -83,7 +82,7 @@ class GradVac(GramianWeighting):
         return GradVacModule(self, shape, streams)
 
 
-class GradVacModule(GramianModule):
+class GradVacModule(VisitingModule):
     """The module that :class:`GradVac` builds.
 
     Parameters
@@ -123,7 +122,7 @@ class GradVacModule(GramianModule):
             The sum over tasks of the coefficients of each moved gradient.
         """
         n_tasks = gramian.shape[1]
-        order = self._orders(networks, n_tasks)
+        order = self.orders(networks)
         towards, between = ordered(gramian, order)
         own = gramian.diagonal(axis1=1, axis2=2).copy()
         square = between.diagonal(axis1=2, axis2=3)
@@ -157,10 +156,6 @@ class GradVacModule(GramianModule):
         np.put_along_axis(kept, order, usual, axis=2)
         self.write("cosines_", networks, kept)
         return 1.0 + summed_back(moves, order)
-
-    def _orders(self, networks, n_tasks):
-        """Draw for each network and task the order of the others."""
-        return self.draw("gradvac", networks, partial(random_orders, n_tasks))
 
     def reset(self):
         """Forget the averages."""

@@ -67,6 +67,8 @@ class GramianModule(WeightingModule):
         size = shape.n_networks, shape.n_tasks
         self.register_buffer("held_", torch.ones(size, dtype=torch.float64))
         self._warned = False
+        # Positions of the tasks that `solve` sees; None for all.
+        self._asked = None
 
     def solve(self, gramian, losses, present, networks):
         """Weigh the tasks of some networks.
@@ -93,12 +95,13 @@ class GramianModule(WeightingModule):
         raise NotImplementedError("abstract method")
 
     def read(self, name, networks):
-        """Read a buffer for some networks.
+        """Read a buffer for some networks, and for the tasks that are asked for.
 
         Parameters
         ----------
         name : str
-            Of a buffer whose first axis is the network.
+            Of a buffer whose first axis is the network. Further axes as long as there
+            are tasks are axes of tasks.
         networks : ndarray of shape (n,), int
             Positions in the bank.
 
@@ -107,26 +110,40 @@ class GramianModule(WeightingModule):
         values : ndarray of shape (n, ...)
             A copy.
         """
-        return getattr(self, name).cpu().numpy()[networks]
+        values = getattr(self, name).cpu().numpy()
+        if self._asked is None:
+            return values[networks]
+        return values[self._places(values, networks)]
 
     def write(self, name, networks, values):
-        """Write a buffer for some networks.
+        """Write what :meth:`read` reads.
 
         Parameters
         ----------
         name : str
-            Of a buffer whose first axis is the network.
+            Of a buffer.
         networks : ndarray of shape (n,), int
             Positions in the bank.
         values : ndarray of shape (n, ...)
             What to write.
         """
         buffer = getattr(self, name)
-        if len(networks) == len(buffer):
+        if self._asked is None and len(networks) == len(buffer):
             buffer.copy_(torch.from_numpy(values))
+            return
+        whole = buffer.cpu().numpy().copy()
+        if self._asked is None:
+            whole[networks] = values
         else:
-            index = torch.from_numpy(networks).to(buffer.device)
-            buffer[index] = torch.from_numpy(values).to(buffer)
+            whole[self._places(whole, networks)] = values
+        buffer.copy_(torch.from_numpy(whole))
+
+    def _places(self, values, networks):
+        axes = [networks]
+        for length in values.shape[1:]:
+            by_task = length == self.held_.shape[1]
+            axes.append(self._asked if by_task else np.arange(length))
+        return np.ix_(*axes)
 
     def draw(self, purpose, networks, make):
         """Draw random numbers for some networks, each from its own stream.
@@ -196,34 +213,49 @@ class GramianModule(WeightingModule):
             return torch.where(present, self.held_.to(losses), 0.0)
         known = gramian.cpu().numpy().astype(np.float64)
         here = present.cpu().numpy()
+        losses_here = losses.cpu().numpy().astype(np.float64)
+        if here.all():
+            weights = self._solved(known, losses_here, here)
+            return torch.from_numpy(weights).to(losses)
+        # Of a few hundred row tasks few are in a batch, and solvers are cubic.
+        weights = np.zeros(here.shape)
+        self._asked = asked = np.flatnonzero(here.any(0))
+        try:
+            weights[:, asked] = self._solved(
+                known[:, asked[:, None], asked], losses_here[:, asked], here[:, asked]
+            )
+        finally:
+            self._asked = None
+        return torch.from_numpy(weights * here).to(losses)
+
+    def _solved(self, gramian, losses, present):
+        """Solve where there is something to solve; the rest is ones, NaN or held."""
         rests = self._rests()
         # A trace that is finite bounds all inner products.
-        trace = known.diagonal(axis1=1, axis2=2).sum(1)
-        asks = (trace > 0) & (trace < np.inf)
-        if rests is None and self.due is None and asks.all():
-            every = np.arange(len(known))
-            weights = self._solved(known, losses, here, trace, every)
+        trace = gramian.diagonal(axis1=1, axis2=2).sum(1)
+        every = np.arange(len(gramian))
+        solvable = (trace > 0) & (trace < np.inf)
+        size = trace / np.maximum(present.sum(1), 1)
+        if rests is None and self.due is None and solvable.all():
+            scaled = gramian / size[:, None, None]
+            weights = self.solve(scaled, losses, present, every)
         else:
-            due = np.ones(len(known), bool) if rests is None else ~rests
+            due = np.ones(len(gramian), bool) if rests is None else ~rests
             if self.due is not None:
                 due &= self.due
-            weights = np.where(due[:, None], 1.0, self.held_.cpu().numpy())
+            weights = np.where(due[:, None], 1.0, self.read("held_", every))
             weights[~np.isfinite(trace)] = np.nan
-            asked = np.flatnonzero(due & asks)
+            asked = np.flatnonzero(due & solvable)
             if len(asked):
-                weights[asked] = self._solved(
-                    known[asked], losses, here[asked], trace[asked], asked
+                scaled = gramian[asked] / size[asked, None, None]
+                weights[asked] = self.solve(
+                    scaled, losses[asked], present[asked], asked
                 )
         if self.update_every > 1:
-            self.write("held_", np.arange(len(weights)), weights)
-        return torch.from_numpy(weights * here).to(losses)
+            self.write("held_", every, weights)
+        return weights
 
     def _rests(self):
         """Say which networks have no rows in this step; None when all have."""
         n_rows = None if self.streams is None else self.streams.n_rows
         return None if not n_rows or all(n_rows) else np.array(n_rows) == 0
-
-    def _solved(self, gramian, losses, present, trace, networks):
-        size = trace / present.sum(1)
-        losses = losses.cpu().numpy().astype(np.float64)[networks]
-        return self.solve(gramian / size[:, None, None], losses, present, networks)

@@ -3,23 +3,52 @@
 import numpy as np
 import torch
 
+from ._gramian import GramianModule
 
-def random_orders(n_tasks, generator):
-    """Draw an order of all tasks for each task.
 
-    Parameters
-    ----------
-    n_tasks : int
-        Number of tasks.
-    generator : torch.Generator
-        Source of the orders.
+class VisitingModule(GramianModule):
+    """Base class of the modules in which each task visits the others in turn."""
 
-    Returns
-    -------
-    orders : Tensor of shape (n_tasks, n_tasks), int64
-        A permutation a row.
-    """
-    return torch.rand(n_tasks, n_tasks, generator=generator).argsort(-1)
+    def keys(self, networks):
+        """Draw the numbers by whose size tasks are visited.
+
+        They are drawn for all tasks, absent ones included, so that the order of those
+        that are present does not depend on what other networks have in their batches.
+
+        Parameters
+        ----------
+        networks : ndarray of shape (n,), int
+            Positions in the bank.
+
+        Returns
+        -------
+        keys : ndarray of shape (n, n_tasks, n_tasks)
+            A row for each task that visits.
+        """
+        n_tasks = self.held_.shape[1]
+
+        def make(generator):
+            return torch.rand(n_tasks, n_tasks, generator=generator)
+
+        return self.draw(f"visits {self.name}", networks, make)
+
+    def orders(self, networks):
+        """Draw for each network and task the order of the others.
+
+        Parameters
+        ----------
+        networks : ndarray of shape (n,), int
+            Positions in the bank.
+
+        Returns
+        -------
+        orders : ndarray of shape (n, n_tasks, n_tasks), int
+            A permutation of the tasks that are asked for, a row.
+        """
+        keys = self.keys(networks)
+        if self._asked is not None:
+            keys = keys[:, self._asked[:, None], self._asked]
+        return keys.argsort(-1)
 
 
 def ordered(gramian, order):
@@ -30,7 +59,7 @@ def ordered(gramian, order):
     gramian : ndarray of shape (n_networks, n_tasks, n_tasks)
         Inner products.
     order : ndarray of shape (n_networks, n_tasks, n_tasks), int
-        From :func:`random_orders`.
+        From :meth:`VisitingModule.orders`.
 
     Returns
     -------
@@ -52,7 +81,7 @@ def summed_back(values, order):
     values : ndarray of shape (n_networks, n_tasks, n_tasks)
         In the order of the visits.
     order : ndarray of shape (n_networks, n_tasks, n_tasks), int
-        From :func:`random_orders`.
+        From :meth:`VisitingModule.orders`.
 
     Returns
     -------

@@ -1,11 +1,9 @@
 """Projection of conflicting gradients."""
 
-from functools import partial
-
 import numpy as np
 
-from ._gramian import GramianModule, GramianWeighting
-from ._orders import ordered, random_orders, summed_back
+from ._gramian import GramianWeighting
+from ._orders import VisitingModule, ordered, summed_back
 
 
 class PCGrad(GramianWeighting):
@@ -68,7 +66,7 @@ class PCGrad(GramianWeighting):
         return PCGradModule(self, shape, streams)
 
 
-class PCGradModule(GramianModule):
+class PCGradModule(VisitingModule):
     """The module that :class:`PCGrad` builds."""
 
     def solve(self, gramian, losses, present, networks):
@@ -90,7 +88,7 @@ class PCGradModule(GramianModule):
         weights : ndarray of shape (n, n_tasks)
             The sum over tasks of the coefficients of each projected gradient.
         """
-        order = self._orders(networks, gramian.shape[1])
+        order = self.orders(networks)
         towards, between = ordered(gramian, order)
         # Nothing is projected on itself, or on a gradient of zero.
         square = between.diagonal(axis1=2, axis2=3)
@@ -104,7 +102,3 @@ class PCGradModule(GramianModule):
                 inner = inner - taken.sum(-1)
             share[:, :, step] = np.minimum(inner, 0.0) * inverse[:, :, step]
         return 1.0 - summed_back(share, order)
-
-    def _orders(self, networks, n_tasks):
-        """Draw for each network and task the order of the others."""
-        return self.draw("pcgrad", networks, partial(random_orders, n_tasks))
