@@ -207,7 +207,9 @@ class Objective:
                 torch.autograd.backward(*zip(*starts, strict=True))
                 at_features, starts = leaf.grad * tasks.spread(weights), []
             elif head is not None:
-                at_features = (starts[0][1] * tasks.spread(weights)) @ head.detach().mT
+                # A factor on the outputs of a task is one on its columns of the head.
+                head = head.detach() * tasks.spread(weights * self.coefficients)
+                at_features = at_cells @ head.mT
             else:
                 (at_features,) = torch.autograd.grad(
                     outputs,
@@ -301,8 +303,13 @@ class Objective:
             parameter.grad = part if found is None else found + part
 
 
+# Weights of both signs may almost cancel; below this share of their absolute sum that
+# one is scaled to the number of tasks instead, or the direction would know no bound.
+_LEAST_SUM = 0.1
+
+
 def rescaled(weights):
-    """Rescale weights to sum to the number of tasks, where their sum is positive.
+    """Rescale weights to sum to the number of tasks.
 
     Parameters
     ----------
@@ -312,16 +319,18 @@ def rescaled(weights):
     Returns
     -------
     weights : Tensor of shape (n_networks, n_tasks)
-        Rows whose sum is not positive are left as they are.
+        Rows whose sum is not positive, or small beside their absolute sum, are scaled
+        by that.
     """
-    n_tasks = weights.shape[-1]
+    # A few numbers: on the CPU NumPy takes a third of the time.
+    known = weights.numpy() if weights.device.type == "cpu" else weights
+    total = known.sum(-1)[:, None]
+    size = abs(known).sum(-1)[:, None]
     if weights.device.type == "cpu":
-        # A few numbers: NumPy takes a third of the time.
-        known = weights.numpy()
-        total = known.sum(-1, keepdims=True)
-        scale = np.divide(n_tasks, total, out=np.ones_like(total), where=total > 0)
-        return torch.from_numpy(known * scale)
-    total = weights.sum(-1, keepdim=True)
-    positive = total > 0
-    scale = n_tasks / torch.where(positive, total, 1.0)
-    return weights * torch.where(positive, scale, 1.0)
+        total = np.where(total > _LEAST_SUM * size, total, size)
+        scale = np.where(total > 0, known.shape[1] / np.where(total > 0, total, 1), 1)
+        return torch.from_numpy(known * scale.astype(known.dtype))
+    total = torch.where(total > _LEAST_SUM * size, total, size)
+    return weights * torch.where(
+        total > 0, known.shape[1] / torch.where(total > 0, total, 1), 1
+    )

@@ -167,8 +167,12 @@ class TaskGradients:
             return jacobian @ jacobian.mT
         # A task's gradient at the features is its gradient at its outputs times its
         # columns of the head, so inner products are products of two small Gramians.
-        head = head.detach()[:, :n_shared]
-        by_output = (self.at_outputs.mT @ self.at_outputs) * (head.mT @ head)
+        head, at_outputs = head.detach()[:, :n_shared], self.at_outputs
+        if head.device.type == "cpu" and self.tasks.single:
+            # Small enough for the calls to cost more than the work; NumPy's cost less.
+            head, at_outputs = head.numpy(), at_outputs.numpy()
+            return torch.from_numpy((at_outputs.mT @ at_outputs) * (head.mT @ head))
+        by_output = (at_outputs.mT @ at_outputs) * (head.mT @ head)
         return self.tasks.join(self.tasks.join(by_output, dim=1), dim=2)
 
     # -- at the shared parameters --------------------------------------------------

@@ -92,7 +92,7 @@ class GradDropModule(WeightingModule):
 
     def __init__(self, leak, gradients, streams):
         super().__init__()
-        self.register_buffer("leak", leak[:, None, None])
+        self.register_buffer("leak", leak[:, None])
         self.gradients = gradients
         self.streams = streams
 
@@ -115,17 +115,24 @@ class GradDropModule(WeightingModule):
         weights : Tensor of shape (n_networks, n_tasks)
             Shares of gradients that are kept, by absolute size, of sum n_tasks.
         """
-        size = jacobian.abs()
-        total = size.sum(1)
-        share = jacobian.sum(1) / torch.where(total > 0, total, 1.0)
-        positive = (0.5 * (1 + share) > self._uniform(total)).unsqueeze(1)
-        kept = torch.where((jacobian > 0) == positive, jacobian, self.leak * jacobian)
-        norm = size.sum(-1)
-        weights = kept.abs().sum(-1) / torch.where(norm > 0, norm, 1.0)
+        total = jacobian.sum(1)
+        positive = jacobian.clamp(min=0).sum(1)
+        # Positive less negative parts, in sizes.
+        size = 2 * positive - total
+        share = total / torch.where(size > 0, size, 1.0)
+        keeps = 0.5 * (1 + share) > self._uniform(total)
+        kept = torch.where(keeps, positive, total - positive)
+        kept = torch.lerp(kept, total, self.leak)
+        # What a task keeps is half its size and half its product with the signs kept.
+        norm = torch.linalg.vector_norm(jacobian, ord=1, dim=-1)
+        sign = torch.where(keeps, 1.0, -1.0).to(jacobian).unsqueeze(-1)
+        passed = 0.5 * (norm + (jacobian @ sign).squeeze(-1))
+        passed = torch.lerp(passed, norm, self.leak)
+        weights = passed / torch.where(norm > 0, norm, 1.0)
         # What is dropped shall not lower the learning rate.
         whole = weights.sum(-1, keepdim=True)
         scale = weights.shape[1] / torch.where(whole > 0, whole, 1.0)
-        return scale * kept.sum(1), scale * weights
+        return scale * kept, scale * weights
 
     def _uniform(self, like):
         """Draw a number for each coordinate; padded rows of a batch stand last."""
