@@ -233,17 +233,12 @@ class TaskGradients:
         calls = self.taps.calls
         hidden = [inputs for inputs, _ in calls[1:]]
         hidden.append(self.features[..., : calls[-1][1].shape[-1]])
-        chain = []
-        for bank, (inputs, outputs), after in zip(
-            self.taps.banks, calls, hidden, strict=True
-        ):
-            # What lies between two maps is elementwise, so that the gradient of the
-            # sum is its derivative, for any activation and dropout.
-            (slope,) = torch.autograd.grad(
-                after, outputs, torch.ones_like(after), retain_graph=True
+        chain = [
+            (bank, inputs.detach().mT.unsqueeze(1), slope.unsqueeze(1))
+            for bank, (inputs, _), slope in zip(
+                self.taps.banks, calls, self._slopes(hidden), strict=True
             )
-            turned = inputs.detach().mT.unsqueeze(1)
-            chain.append((bank, turned, slope.unsqueeze(1)))
+        ]
         jacobian, parts = self.taps.room(self.tasks.n_tasks)
         at_features = self.at_features()[..., : hidden[-1].shape[-1]]
         widest = max(slope[0].numel() for *_, slope in chain)
@@ -252,13 +247,24 @@ class TaskGradients:
             chunk = slice(start, start + size)
             at = at_features[:, chunk]
             for bank, turned, slope in reversed(chain):
-                at = at * slope
+                at = at.mul_(slope)  # made here, and nobody else's
                 parts[bank.weight][:, chunk] = turned @ at
                 parts[bank.bias][:, chunk] = at.sum(2, keepdim=True)
                 if bank is not chain[0][0]:
                     wide = at.flatten(1, 2) @ bank.weight.detach().mT
                     at = wide.unflatten(1, at.shape[1:3])
         return jacobian
+
+    def _slopes(self, hidden):
+        """Differentiate what lies behind each linear map."""
+        if self.module.architecture.chain() is not None:  # relu and nothing else
+            return [h.detach().sign() for h in hidden]
+        # It is elementwise, so that the gradient of the sum is its derivative, for any
+        # activation and dropout.
+        return [
+            torch.autograd.grad(h, z, torch.ones_like(h), retain_graph=True)[0]
+            for h, (_, z) in zip(hidden, self.taps.calls, strict=True)
+        ]
 
     # -- row tasks: every row has its own part in one gradient only -----------------
 

@@ -31,7 +31,8 @@ class AlignedMTL(GramianWeighting):
 
     Notes
     -----
-    Eigenvalues below :math:`10^{-10}` of the largest are rounding, and left out.
+    Eigenvalues that are no larger than what rounding makes of gradients of that size
+    are left out, so that tasks that repeat each other do not decide the direction.
     Weights can be negative.
 
     References
@@ -111,7 +112,12 @@ class AlignedMTLModule(GramianModule):
             Of the sum of the aligned gradients.
         """
         values, vectors = np.linalg.eigh(gramian)
-        counted = values > 1e-10 * values[:, -1:]
+        # Inner products are wrong in proportion to the norms, so that an eigenvector
+        # among small gradients has a small error.
+        square = gramian.diagonal(axis1=1, axis2=2)
+        spread = (square[:, None] @ vectors**2)[:, 0]
+        error = max(1e-10, self.rounding) * spread
+        counted = values > np.maximum(error, 1e-14 * values[:, -1:])
         inverse = 1 / np.sqrt(np.where(counted, values, np.inf))
         ones = present[..., None].astype(float)
         rotated = (vectors.swapaxes(1, 2) @ ones)[..., 0]

@@ -121,12 +121,16 @@ class CAGradModule(GramianModule):
         square = (mean * (gramian @ mean[..., None])[..., 0]).sum(-1)
         radius = self.read("c", networks) * np.sqrt(np.maximum(square, 0.0))
         # Where the mean vanishes, or the ball has no size, the mean it is.
-        asked = np.flatnonzero(radius > 1e-9)
+        asked = np.flatnonzero((radius > 1e-9) & (square > self.rounding))
         weights = mean.copy()
         if len(asked):
             free = self.read("free_", networks)
             added, free[asked], converged = conflict_averse(
-                gramian[asked], mean[asked], radius[asked], free[asked]
+                gramian[asked],
+                mean[asked],
+                radius[asked],
+                free[asked],
+                self.rounding,
             )
             weights[asked] += added
             self.write("free_", networks, free)

@@ -123,38 +123,48 @@ class GradVacModule(VisitingModule):
         """
         n_tasks = gramian.shape[1]
         order = self.orders(networks)
-        towards, between = ordered(gramian, order)
-        own = gramian.diagonal(axis1=1, axis2=2).copy()
-        square = between.diagonal(axis1=2, axis2=3)
-        other = order != np.arange(n_tasks)[:, None]
+        # In units of the norms: cosines, and moves along gradients of norm one.
+        norm = np.sqrt(gramian.diagonal(axis1=1, axis2=2))
+        inverse = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
+        towards, between = ordered(
+            gramian * (inverse[:, :, None] * inverse[:, None]), order
+        )
         usual = np.take_along_axis(self.read("cosines_", networks), order, axis=2)
-        beta = self.read("beta", networks)
-        moves = np.zeros_like(towards)
+        visited = inverse[np.arange(len(norm))[:, None, None], order]
+        meets = (inverse[:, :, None] * visited > 0) & (
+            order != np.arange(n_tasks)[:, None]
+        )
+        # The aim as a cotangent. No finite move reaches a cosine of one.
+        sine = np.sqrt(np.maximum(1 - usual**2, 0.0))
+        aim = np.divide(usual, sine, out=np.full_like(sine, -np.inf), where=sine > 0)
+        aim = np.where(meets, aim, 0.0)
+        moved = meets & (sine > 0)
+        inner = towards.copy()
+        own = (inverse > 0).astype(float)
+        size = np.empty_like(inner)
+        moves = np.zeros_like(inner)
         for step in range(n_tasks):
-            inner = towards[:, :, step]
-            if step:
-                inner = inner + (moves[:, :, :step] * between[:, :, step, :step]).sum(
-                    -1
-                )
-            size = np.sqrt(np.maximum(own, 0.0) * square[:, :, step])
-            meets = other[:, :, step] & (size > 0)
-            cosine = np.divide(inner, size, out=np.zeros_like(size), where=meets)
-            cosine = np.clip(cosine, -1.0, 1.0)
-            aim = usual[:, :, step]
-            sine, aimed = np.sqrt(1 - cosine**2), np.sqrt(1 - np.minimum(aim**2, 1.0))
-            below = meets & (cosine < aim) & (aimed > 0)
-            length = np.divide(
-                np.sqrt(np.maximum(own, 0.0)) * (aim * sine - cosine * aimed),
-                np.sqrt(square[:, :, step]) * aimed,
-                out=np.zeros_like(size),
-                where=below,
-            )
+            now = inner[:, :, step]
+            size[:, :, step] = own
+            across = np.sqrt(np.maximum(own - now * now, 0.0))
+            # Positive where the cosine is below its aim.
+            length = aim[:, :, step] * across - now
+            length = np.maximum(length, 0.0) * moved[:, :, step]
             moves[:, :, step] = length
-            own = own + length * (2 * inner + length * square[:, :, step])
-            usual[:, :, step] = np.where(meets, aim + beta * (cosine - aim), aim)
+            own = own + length * (2 * now + length)
+            # What is left of opposite gradients is rounding.
+            own = np.where(own > self.rounding, own, 0.0)
+            inner[:, :, step + 1 :] += (
+                length[..., None] * between[:, :, step, step + 1 :]
+            )
+        seen = meets & (size > 0)
+        cosine = np.divide(inner, np.sqrt(size), out=usual.copy(), where=seen)
+        cosine = np.clip(cosine, -1.0, 1.0)
         kept = np.empty_like(usual)
-        np.put_along_axis(kept, order, usual, axis=2)
+        beta = self.read("beta", networks)[..., None]
+        np.put_along_axis(kept, order, usual + beta * (cosine - usual), axis=2)
         self.write("cosines_", networks, kept)
+        moves *= norm[:, :, None] * visited
         return 1.0 + summed_back(moves, order)
 
     def reset(self):

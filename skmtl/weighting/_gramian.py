@@ -55,9 +55,13 @@ class GramianModule(WeightingModule):
     ----------
     held_ : Tensor of shape (n_networks, n_tasks)
         The weights of the last computation.
+    rounding : float
+        What the cosines of gradients may be wrong by, in the precision in which the
+        Gramian came; eigenvalues of their matrix below it say nothing.
     """
 
     needs = "gramian"
+    rounding = 0.0
 
     def __init__(self, choice, shape, streams=None):
         super().__init__()
@@ -212,6 +216,8 @@ class GramianModule(WeightingModule):
         if gramian is None:
             return torch.where(present, self.held_.to(losses), 0.0)
         known = gramian.cpu().numpy().astype(np.float64)
+        # Measured on gradients that are linearly dependent: below (10 + 0.6 n_tasks).
+        self.rounding = (16 + known.shape[1]) * torch.finfo(gramian.dtype).eps
         here = present.cpu().numpy()
         losses_here = losses.cpu().numpy().astype(np.float64)
         if here.all():

@@ -90,10 +90,10 @@ class ImpartialGradModule(GramianModule):
         norm = np.sqrt(np.where(some, square, 1.0))
         # Cosines have one scale, whatever the norms; zero gradients stay out.
         cosines = gramian / (norm[:, :, None] * norm[:, None])
-        found = np.linalg.pinv(cosines, rcond=1e-10, hermitian=True)
+        least = max(1e-10, self.rounding)
+        found = np.linalg.pinv(cosines, rcond=least, hermitian=True)
         weights = (found @ some[..., None].astype(float))[..., 0] * some / norm
         total = np.abs(weights.sum(1, keepdims=True))
-        least = 1e-6 * np.abs(weights).sum(1, keepdims=True)
-        size = np.maximum(total, least)
+        size = np.maximum(total, 1e-6 * np.abs(weights).sum(1, keepdims=True))
         empty = np.where(some, 1.0, 0.0)
         return np.divide(weights, size, out=empty, where=size > 0)

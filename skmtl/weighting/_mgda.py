@@ -103,7 +103,9 @@ class MGDAModule(GramianModule):
             On the simplex.
         """
         free = self.read("free_", networks)
-        weights, free, converged = shortest_combination(gramian, present, free)
+        weights, free, converged = shortest_combination(
+            gramian, present, free, self.rounding
+        )
         self.write("free_", networks, free)
         self.check_converged(converged)
         return weights

@@ -113,7 +113,7 @@ class NashMTLModule(GramianModule):
         weights[alpha[:, 0] == 0] = 1.0
         if len(asked):
             weights[asked], converged = equilibrium(
-                gramian[asked], 1 / alpha[asked], weights[asked]
+                gramian[asked], 1 / alpha[asked], weights[asked], self.rounding
             )
             self.check_converged(converged)
         self.write("last_", networks, weights)

@@ -16,17 +16,21 @@ RIDGE = 1e-9
 _SOFT_RIDGE = 1e-7
 # Violations of the optimality conditions below this are rounding.
 _TOLERANCE = 1e-10
+_ROUNDING = 1e-13
 
 
-def cosines(gramian, ridge=RIDGE):
+def cosines(gramian, rounding=0.0, least=RIDGE):
     """Scale a Gramian to cosines, and make it safe to solve with.
 
     Parameters
     ----------
     gramian : ndarray of shape (n_networks, n_tasks, n_tasks)
         Inner products of gradients, whose norms may differ by orders of magnitude.
-    ridge : float, default=1e-9
-        What is added to the diagonal.
+    rounding : float, default=0.0
+        What cosines may be wrong by. Of dependent gradients the matrix has negative
+        eigenvalues of that size in float32, and what solvers rely on would not hold.
+    least : float, default=1e-9
+        The least that is added to the diagonal; more where rounding is coarser.
 
     Returns
     -------
@@ -38,7 +42,7 @@ def cosines(gramian, ridge=RIDGE):
     norm = np.sqrt(gramian.diagonal(axis1=1, axis2=2))
     norm = np.where(norm > 1e-15, norm, 1.0)
     scaled = gramian / (norm[:, :, None] * norm[:, None])
-    return scaled + ridge * np.eye(gramian.shape[-1]), norm
+    return scaled + max(least, rounding) * np.eye(gramian.shape[-1]), norm
 
 
 def solve_on(free, gramian, *sides):
@@ -67,6 +71,41 @@ def solve_on(free, gramian, *sides):
     return [found[..., i] for i in range(len(sides))]
 
 
+def _solve_gathered(free, gramian, network, side):
+    """Solve as :func:`solve_on`, with the free coordinates moved together.
+
+    Of 64 tasks a projection needs a few, and solving is cubic.
+
+    Parameters
+    ----------
+    free : ndarray of shape (n_sides, n), bool
+        Coordinates that are solved for.
+    gramian : ndarray of shape (n_networks, n, n)
+        Positive definite.
+    network : ndarray of shape (n_sides,), int
+        Whose Gramian a side belongs to.
+    side : ndarray of shape (n_sides, n)
+        Right-hand sides.
+
+    Returns
+    -------
+    solution : ndarray of shape (n_sides, n)
+        Zero where not free.
+    """
+    size = max(1, free.sum(-1).max())
+    places = np.argsort(~free, axis=-1, kind="stable")[:, :size]
+    matrix = gramian[network[:, None, None], places[:, :, None], places[:, None]]
+    here = np.take_along_axis(free, places, axis=-1)
+    (found,) = solve_on(here, matrix, np.take_along_axis(side, places, axis=-1))
+    solution = np.zeros(side.shape)
+    np.put_along_axis(solution, places, found, axis=-1)
+    return solution
+
+
+# From here on gathering costs less than it saves.
+_MANY = 16
+
+
 def minimize_nonnegative(gramian, linear, free, max_iter=200):
     r"""Minimise :math:`\tfrac12 x^T G x + c^T x` over :math:`x \ge 0`.
 
@@ -75,22 +114,22 @@ def minimize_nonnegative(gramian, linear, free, max_iter=200):
 
     Parameters
     ----------
-    gramian : ndarray of shape (..., n, n)
+    gramian : ndarray of shape (n_networks, n, n)
         G, positive definite.
-    linear : ndarray of shape (..., n)
-        c.
-    free : ndarray of shape (..., n), bool
+    linear : ndarray of shape (n_networks, n_sides, n)
+        c, of several problems a network.
+    free : ndarray of shape (n_networks, n_sides, n), bool
         Where to start: coordinates that may be positive.
     max_iter : int, default=200
         Systems solved at most.
 
     Returns
     -------
-    x : ndarray of shape (..., n)
+    x : ndarray of shape (n_networks, n_sides, n)
         The minimum.
-    free : ndarray of shape (..., n), bool
+    free : ndarray of shape (n_networks, n_sides, n), bool
         Its coordinates that may be positive.
-    converged : ndarray of shape (...), bool
+    converged : ndarray of shape (n_networks, n_sides), bool
         Whether all conditions hold.
 
     References
@@ -100,14 +139,22 @@ def minimize_nonnegative(gramian, linear, free, max_iter=200):
        section 3.
     """
     n = linear.shape[-1]
-    free = np.broadcast_to(free, linear.shape).copy()
+    free = free.copy()
     fewest = np.full(linear.shape[:-1], n + 1)
     tries = np.full(linear.shape[:-1], 3)
-    scale = _TOLERANCE * np.maximum(1.0, np.abs(linear).max(-1, keepdims=True))
+    scale = _TOLERANCE * np.abs(linear).max(-1, keepdims=True)
+    x = np.zeros(linear.shape)
+    count = fewest
     for _ in range(max_iter):
-        (x,) = solve_on(free, gramian, -linear)
-        slope = (gramian @ x[..., None])[..., 0] + linear
-        wrong = np.where(free, x, slope) < -scale
+        if n < _MANY:
+            (x,) = solve_on(free, gramian[:, None], -linear)
+        else:
+            asked = np.nonzero(count)
+            x[asked] = _solve_gathered(free[asked], gramian, asked[0], -linear[asked])
+        slope = x @ gramian + linear
+        # Where gradients cancel x is large, and so is its rounding.
+        least = scale + _ROUNDING * np.abs(x).max(-1, keepdims=True)
+        wrong = np.where(free, x, slope) < -least
         count = wrong.sum(-1)
         if not count.any():
             break
@@ -120,7 +167,7 @@ def minimize_nonnegative(gramian, linear, free, max_iter=200):
     return np.maximum(x, 0.0), free, count == 0
 
 
-def shortest_combination(gramian, present, free, max_iter=200):
+def shortest_combination(gramian, present, free, rounding=0.0, max_iter=200):
     """Find the weights on the simplex whose combination of gradients is shortest.
 
     The minimum of half the square less the sum of the weights, over weights that are
@@ -134,24 +181,30 @@ def shortest_combination(gramian, present, free, max_iter=200):
         Tasks that may have weight.
     free : ndarray of shape (n_networks, n_tasks), bool
         Where to start.
+    rounding : float, default=0.0
+        What cosines may be wrong by.
     max_iter : int, default=200
         Systems solved at most.
 
     Returns
     -------
-    weights, free, converged : ndarray
+    weights, free : ndarray of shape (n_networks, n_tasks)
         As :func:`minimize_nonnegative`; weights sum to one.
+    converged : ndarray of shape (n_networks,), bool
+        Whether all conditions hold; weights are equal where they got lost.
     """
-    matrix, norm = cosines(gramian)
+    matrix, norm = cosines(gramian, rounding)
     linear = np.where(present, -1 / norm, 0.0)
     scaled, free, converged = minimize_nonnegative(
-        matrix, linear, free & present, max_iter=max_iter
+        matrix, linear[:, None], (free & present)[:, None], max_iter=max_iter
     )
-    weights = scaled / norm
-    return weights / weights.sum(-1, keepdims=True), free, converged
+    weights = scaled[:, 0] / norm
+    total = weights.sum(-1, keepdims=True)
+    weights = np.divide(weights, total, out=present * 1.0, where=total > 0)
+    return weights, free[:, 0], converged[:, 0]
 
 
-def equilibrium(gramian, power, start, max_iter=300):
+def equilibrium(gramian, power, start, rounding=0.0, max_iter=300):
     r"""Find positive weights with :math:`(G w)_i = w_i^{-p}`.
 
     They minimise a convex function, and Newton's method with a line search does it.
@@ -166,6 +219,8 @@ def equilibrium(gramian, power, start, max_iter=300):
         p, positive.
     start : ndarray of shape (n_networks, n_tasks)
         Positive; where to start.
+    rounding : float, default=0.0
+        What cosines may be wrong by.
     max_iter : int, default=300
         Steps at most.
 
@@ -176,7 +231,7 @@ def equilibrium(gramian, power, start, max_iter=300):
     converged : ndarray of shape (n_networks,), bool
         Whether the last step was small.
     """
-    gramian, norm = cosines(gramian, _SOFT_RIDGE)
+    gramian, norm = cosines(gramian, rounding, _SOFT_RIDGE)
     silent = gramian.diagonal(axis1=1, axis2=2) < 0.5
     gramian = gramian + silent[:, None] * np.eye(gramian.shape[1])
     # In terms of v = w * norm the equation is G v = b v^-p.
@@ -222,7 +277,7 @@ def equilibrium(gramian, power, start, max_iter=300):
     return v / norm, converged
 
 
-def conflict_averse(gramian, mean, radius, free, max_iter=50):
+def conflict_averse(gramian, mean, radius, free, rounding=0.0, max_iter=50):
     r"""Find the direction near the mean whose worst task gains most.
 
     The direction is :math:`g_0 + \sum_i v_i g_i` with :math:`v \ge 0` and
@@ -239,6 +294,8 @@ def conflict_averse(gramian, mean, radius, free, max_iter=50):
         r.
     free : ndarray of shape (n_networks, n_tasks), bool
         Where to start.
+    rounding : float, default=0.0
+        What cosines may be wrong by.
     max_iter : int, default=50
         Sets tried before bisection takes over.
 
@@ -251,7 +308,7 @@ def conflict_averse(gramian, mean, radius, free, max_iter=50):
     converged : ndarray of shape (n_networks,), bool
         Whether all conditions hold.
     """
-    gramian, norm = cosines(gramian)
+    gramian, norm = cosines(gramian, rounding)
     present = mean > 0
     # In terms of v * norm.
     along = (gramian @ (mean * norm)[..., None])[..., 0]
@@ -292,7 +349,8 @@ def _bisect(gramian, along, ones, radius, free):
 
     def at(level, free):
         linear = np.where(ones > 0, along - level[:, None] * ones, 0.0)
-        v, free, sound = minimize_nonnegative(gramian, linear, free)
+        found = minimize_nonnegative(gramian, linear[:, None], free[:, None])
+        v, free, sound = (part[:, 0] for part in found)
         length = np.sqrt(np.maximum((v * (gramian @ v[..., None])[..., 0]).sum(-1), 0))
         return v, free, sound, length
 

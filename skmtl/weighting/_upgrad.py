@@ -103,9 +103,9 @@ class UPGradModule(GramianModule):
         # What is added to gradient i is a combination x of all; its conditions start
         # from the inner products of gradient i with the others.
         free = self.read("free_", networks)
-        matrix, norm = cosines(gramian)
+        matrix, norm = cosines(gramian, self.rounding)
         scaled, free, converged = minimize_nonnegative(
-            matrix[:, None], gramian / norm[:, None], free
+            matrix, gramian / norm[:, None], free
         )
         self.write("free_", networks, free)
         self.check_converged(converged.all(-1))
