@@ -151,7 +151,7 @@ for name, model in fits.items():
     print(f"{name:24s} R2 of the tasks: {np.round(1 - error, 2)}")
 
 # %%
-# A cosine that stays far below zero says that the trunk is too small for these tasks, or
-# that they should not share one. A weighting only chooses who pays for it.
+# A cosine that stays far below zero says that the trunk is too small for these tasks,
+# or that they should not share one. A weighting only chooses who pays for it.
 
 plt.show()

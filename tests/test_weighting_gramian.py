@@ -171,6 +171,50 @@ def test_no_loss_rises_to_first_order(method, size, build):
     assert (plain.min(1) < 0).mean() > 0.02
 
 
+def dependent(n_networks, n_tasks, rank, seed=0):
+    """Gradients of fewer dimensions than tasks, or of tasks that come twice."""
+    jacobian = jacobian_of(n_networks, n_tasks, rank, seed)
+    jacobian[::2, n_tasks // 2 :] = jacobian[::2, : n_tasks - n_tasks // 2]
+    return jacobian
+
+
+@pytest.mark.parametrize("method", UNCONFLICTING, ids=repr)
+@pytest.mark.parametrize("size", [(2, 1), (3, 2), (8, 1), (8, 4), (8, 30), (20, 10)])
+def test_rounding_of_dependent_gradients_hurts_no_task(method, size, build):
+    """In float32 their Gramian has negative eigenvalues, and no solver minds."""
+    n_tasks, rank = size
+    jacobian = dependent(100, n_tasks, rank)
+    # Warnings are errors here: all solvers converge.
+    weights = ask(build(method, 100, n_tasks), jacobian, dtype=torch.float32)
+    norms = np.linalg.norm(jacobian, axis=-1)
+    gains = (jacobian @ direction(weights, jacobian)[..., None])[..., 0]
+    sizes = norms * (weights * norms).sum(1, keepdims=True)
+    assert (gains / sizes).min() > -1e-5
+
+
+@over_methods
+def test_dependent_gradients_are_combined_alike_in_both_precisions(method, build):
+    jacobian = dependent(50, 5, 3)
+    # Tasks that agree mostly, or some directions would be all but zero.
+    jacobian[..., 0] += 3.0
+    unit = jacobian / np.linalg.norm(jacobian, axis=-1, keepdims=True)
+    # A dimension that float32 can tell from rounding.
+    apart = np.linalg.svd(unit, compute_uv=False)[:, 2] ** 2 > 1e-4
+    assert apart.mean() > 0.9
+    rng = np.random.default_rng(0)
+    losses, keys = rng.uniform(0.5, 2, size=(50, 5)), rng.random((50, 5, 5))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fix_keys(monkeypatch, keys)
+        single, double = (
+            ask(build(method, 50, 5), jacobian, losses=losses, dtype=dtype)
+            for dtype in (torch.float32, torch.float64)
+        )
+    found = direction(single, jacobian), direction(double, jacobian)
+    same_direction(found[0][apart], found[1][apart], 1e-3)
+    # No weight blows up along what is no direction at all.
+    assert np.abs(single).max() < 10 * np.abs(double).max()
+
+
 @over_methods
 @given(seed=seeds)
 def test_absent_tasks_have_no_weight_and_no_say(method, seed, build):
@@ -432,6 +476,18 @@ def test_gradvac_by_hand(build):
     assert_allclose(module.cosines_[0], [[0.5, expected], [expected, 0.5]])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradvac_does_not_move_parallel_gradients_by_rounding(dtype, build):
+    jacobian = jacobian_of(200, 3, 40)
+    jacobian[:, 1] = 3 * jacobian[:, 0]
+    jacobian[:, 2] -= jacobian[:, 2].mean(-1, keepdims=True)
+    module = build(GradVac(), 200, 3)
+    # After many batches the usual cosine of the first two is one, or all but.
+    module.cosines_[:, :2, :2] = 1 - 1e-12
+    module.cosines_[:, 2] = module.cosines_[:, :, 2] = -0.9
+    assert_allclose(ask(module, jacobian, dtype=dtype), 1.0)
+
+
 def test_gradnorm_by_hand(build):
     """Norms 1 and 3 with equal training rates: both move to the mean of 2."""
     jacobian = np.array([[[1.0, 0.0], [0.0, 3.0]]])
@@ -497,11 +553,11 @@ def gramians(seed, n_networks, n_tasks, rank):
 def test_conditions_of_the_quadratic_program(seed, n_tasks, rank):
     gramian = _solvers.cosines(gramians(seed, 4, n_tasks, rank))[0]
     rng = np.random.default_rng(seed)
-    linear = rng.normal(size=(4, n_tasks))
-    free = rng.random((4, n_tasks)) < 0.5
+    linear = rng.normal(size=(4, 2, n_tasks))
+    free = rng.random((4, 2, n_tasks)) < 0.5
     x, _, converged = _solvers.minimize_nonnegative(gramian, linear, free)
     assert converged.all()
-    slope = (gramian @ x[..., None])[..., 0] + linear
+    slope = x @ gramian + linear
     scale = 1e-7 * (1 + np.abs(x).max())
     assert x.min() >= 0
     assert slope.min() > -scale

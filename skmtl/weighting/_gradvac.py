@@ -7,7 +7,7 @@ import torch
 
 from .._constraints import Interval
 from ._gramian import GramianWeighting
-from ._orders import VisitingModule, ordered, summed_back
+from ._orders import VisitingModule, Visits
 
 
 class GradVac(GramianWeighting):
@@ -121,51 +121,41 @@ class GradVacModule(VisitingModule):
         weights : ndarray of shape (n, n_tasks)
             The sum over tasks of the coefficients of each moved gradient.
         """
-        n_tasks = gramian.shape[1]
-        order = self.orders(networks)
         # In units of the norms: cosines, and moves along gradients of norm one.
         norm = np.sqrt(gramian.diagonal(axis1=1, axis2=2))
         inverse = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
-        towards, between = ordered(
-            gramian * (inverse[:, :, None] * inverse[:, None]), order
-        )
-        usual = np.take_along_axis(self.read("cosines_", networks), order, axis=2)
-        visited = inverse[np.arange(len(norm))[:, None, None], order]
-        meets = (inverse[:, :, None] * visited > 0) & (
-            order != np.arange(n_tasks)[:, None]
-        )
+        cosines = gramian * (inverse[:, :, None] * inverse[:, None])
+        visits = Visits(cosines, self.orders(networks))
+        meets = visits.others & (norm.ravel() > 0)
+        kept = self.read("cosines_", networks)
+        usual = kept.ravel().take(visits.pairs)
         # The aim as a cotangent. No finite move reaches a cosine of one.
         sine = np.sqrt(np.maximum(1 - usual**2, 0.0))
-        aim = np.divide(usual, sine, out=np.full_like(sine, -np.inf), where=sine > 0)
-        aim = np.where(meets, aim, 0.0)
-        moved = meets & (sine > 0)
-        inner = towards.copy()
-        own = (inverse > 0).astype(float)
-        size = np.empty_like(inner)
-        moves = np.zeros_like(inner)
-        for step in range(n_tasks):
-            now = inner[:, :, step]
-            size[:, :, step] = own
+        moves = meets & (sine > 0)
+        aim = np.divide(usual, sine, out=np.zeros_like(sine), where=moves)
+        inner, size = np.empty_like(aim), np.empty_like(aim)
+        lengths = np.empty_like(aim)
+        own = np.ones(len(visits.pairs[0]))
+        for visit, length in enumerate(lengths):
+            now = inner[visit] = visits.inner(visit)
+            size[visit] = own
             across = np.sqrt(np.maximum(own - now * now, 0.0))
             # Positive where the cosine is below its aim.
-            length = aim[:, :, step] * across - now
-            length = np.maximum(length, 0.0) * moved[:, :, step]
-            moves[:, :, step] = length
+            np.maximum(aim[visit] * across - now, 0.0, out=length)
+            length *= moves[visit]
+            visits.move(visit, length)
             own = own + length * (2 * now + length)
             # What is left of opposite gradients is rounding.
             own = np.where(own > self.rounding, own, 0.0)
-            inner[:, :, step + 1 :] += (
-                length[..., None] * between[:, :, step, step + 1 :]
-            )
-        seen = meets & (size > 0)
-        cosine = np.divide(inner, np.sqrt(size), out=usual.copy(), where=seen)
-        cosine = np.clip(cosine, -1.0, 1.0)
-        kept = np.empty_like(usual)
-        beta = self.read("beta", networks)[..., None]
-        np.put_along_axis(kept, order, usual + beta * (cosine - usual), axis=2)
+        meets &= size > 0
+        cosine = np.divide(inner, np.sqrt(size), out=usual.copy(), where=meets)
+        beta = np.repeat(self.read("beta", networks), len(aim), axis=0)[:, 0]
+        usual += beta * (np.clip(cosine, -1.0, 1.0) - usual)
+        np.put(kept, visits.pairs, usual)
         self.write("cosines_", networks, kept)
-        moves *= norm[:, :, None] * visited
-        return 1.0 + summed_back(moves, order)
+        # Back in units of the gradients.
+        lengths *= norm.ravel()
+        return 1.0 + visits.summed(lengths) * inverse
 
     def reset(self):
         """Forget the averages."""

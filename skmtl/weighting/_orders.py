@@ -51,43 +51,81 @@ class VisitingModule(GramianModule):
         return keys.argsort(-1)
 
 
-def ordered(gramian, order):
-    """Lay out inner products in the order in which each task visits the others.
+class Visits:
+    """Inner products of gradients that move along those that they visit.
+
+    All tasks of all networks visit at once, each in its own order.
 
     Parameters
     ----------
     gramian : ndarray of shape (n_networks, n_tasks, n_tasks)
-        Inner products.
+        Inner products before the first visit.
     order : ndarray of shape (n_networks, n_tasks, n_tasks), int
         From :meth:`VisitingModule.orders`.
 
-    Returns
-    -------
-    towards : ndarray of shape (n_networks, n_tasks, n_tasks)
-        Of each task with those that it visits.
-    between : ndarray of shape (n_networks, n_tasks, n_tasks, n_tasks)
-        Of those among each other.
-    """
-    every = np.arange(len(gramian))[:, None, None, None]
-    towards = np.take_along_axis(gramian, order, axis=2)
-    return towards, gramian[every, order[..., None], order[..., None, :]]
-
-
-def summed_back(values, order):
-    """Sum over all tasks what each did to those that it visited.
-
-    Parameters
+    Attributes
     ----------
-    values : ndarray of shape (n_networks, n_tasks, n_tasks)
-        In the order of the visits.
-    order : ndarray of shape (n_networks, n_tasks, n_tasks), int
-        From :meth:`VisitingModule.orders`.
-
-    Returns
-    -------
-    total : ndarray of shape (n_networks, n_tasks)
-        In the order of the tasks.
+    pairs : ndarray of shape (n_tasks, n_networks * n_tasks), int
+        By visit and visitor, where the pair stands in a raveled Gramian.
+    squares : ndarray of shape (n_tasks, n_networks * n_tasks)
+        Squared norms of the visited gradients.
+    others : ndarray of shape (n_tasks, n_networks * n_tasks), bool
+        Whether the visited gradient is another one, and not zero.
     """
-    placed = np.empty_like(values)
-    np.put_along_axis(placed, order, values, axis=2)
-    return placed.sum(1)
+
+    def __init__(self, gramian, order):
+        n_networks, n_tasks, _ = gramian.shape
+        visitors = np.arange(n_networks * n_tasks)
+        first = n_tasks * np.arange(n_networks)[:, None, None]
+        # By visit first: then each visit reads numbers that stand together.
+        self._visited = (order + first).reshape(-1, n_tasks).T.copy()
+        self.pairs = (order.reshape(-1, n_tasks) + n_tasks * visitors[:, None]).T.copy()
+        self._rows = gramian.reshape(-1, n_tasks)
+        square = gramian.diagonal(axis1=1, axis2=2).ravel()
+        self.squares = square.take(self._visited)
+        self.others = (self._visited != visitors) & (self.squares > 0)
+        self._inner = self._rows.copy()
+
+    def inner(self, visit):
+        """Read the inner products with those that are visited.
+
+        Parameters
+        ----------
+        visit : int
+            Its number.
+
+        Returns
+        -------
+        inner : ndarray of shape (n_networks * n_tasks,)
+            By visitor.
+        """
+        return self._inner.ravel().take(self.pairs[visit])
+
+    def move(self, visit, length):
+        """Move along those that are visited.
+
+        Parameters
+        ----------
+        visit : int
+            Its number.
+        length : ndarray of shape (n_networks * n_tasks,)
+            In units of the gradients that are visited.
+        """
+        self._inner += length[:, None] * self._rows.take(self._visited[visit], axis=0)
+
+    def summed(self, lengths):
+        """Sum over the visitors how far they moved along each gradient.
+
+        Parameters
+        ----------
+        lengths : ndarray of shape (n_tasks, n_networks * n_tasks)
+            By visit and visitor.
+
+        Returns
+        -------
+        total : ndarray of shape (n_networks, n_tasks)
+            By gradient.
+        """
+        size, n_tasks = self._rows.shape
+        total = np.bincount(self._visited.ravel(), lengths.ravel(), minlength=size)
+        return total.reshape(-1, n_tasks)

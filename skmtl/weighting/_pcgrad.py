@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._gramian import GramianWeighting
-from ._orders import VisitingModule, ordered, summed_back
+from ._orders import VisitingModule, Visits
 
 
 class PCGrad(GramianWeighting):
@@ -88,17 +88,12 @@ class PCGradModule(VisitingModule):
         weights : ndarray of shape (n, n_tasks)
             The sum over tasks of the coefficients of each projected gradient.
         """
-        order = self.orders(networks)
-        towards, between = ordered(gramian, order)
+        visits = Visits(gramian, self.orders(networks))
+        lengths = np.empty(visits.pairs.shape)
         # Nothing is projected on itself, or on a gradient of zero.
-        square = between.diagonal(axis1=2, axis2=3)
-        other = (square > 0) & (order != np.arange(gramian.shape[1])[:, None])
-        inverse = np.divide(1.0, square, out=np.zeros_like(square), where=other)
-        share = np.zeros_like(towards)
-        for step in range(gramian.shape[1]):
-            inner = towards[:, :, step]
-            if step:
-                taken = share[:, :, :step] * between[:, :, step, :step]
-                inner = inner - taken.sum(-1)
-            share[:, :, step] = np.minimum(inner, 0.0) * inverse[:, :, step]
-        return 1.0 - summed_back(share, order)
+        inverse = visits.others / np.where(visits.others, visits.squares, 1.0)
+        for visit, length in enumerate(lengths):
+            np.minimum(visits.inner(visit), 0.0, out=length)
+            length *= -inverse[visit]
+            visits.move(visit, length)
+        return 1.0 + visits.summed(lengths)
