@@ -111,9 +111,9 @@ for name, row in scores.items():
 # ------------------
 #
 # Three tasks that agree on one column of the table and not on another: two want their
-# sum, one the difference. The trunk has a single unit and has to choose; with more, each
-# would find its own. ``gradient_conflict_`` is the mean cosine between the gradients of
-# two tasks in an epoch.
+# sum, one the difference. The trunk has a single unit and has to choose; with more,
+# each would find its own. ``gradient_conflict_`` is the mean cosine between the
+# gradients of two tasks in an epoch.
 
 both, apart = X[:, 0], X[:, 1]
 y = np.column_stack([both + apart, both + 0.8 * apart, both - apart])
@@ -127,13 +127,13 @@ names = ["sum", "almost the sum", "difference"]
 show(fits, names, "Tasks that pull apart")
 
 # %%
-# Equal weights follow the majority, and the third task learns nothing. So do weights from
-# losses, which take a task that does not get ahead for one that is done with the trunk.
-# NashMTL and UPGrad take no step by which a loss rises, and all three get a part.
+# Equal weights follow the majority, and the third task learns nothing. So do weights
+# from losses, which take a task that does not get ahead for one that is done with the
+# trunk. NashMTL and UPGrad take no step by which a loss rises, and all three get a part.
 #
 # Equal weights and those from losses look at no gradient and have no conflict to show.
-# The other two begin with heads of random signs, by which even the two friends disagree.
-# Later these go together, and the third stays at odds with both.
+# The other two begin with heads of random signs, by which even the two friends
+# disagree. Later these go together, and the third stays at odds with both.
 
 seen = {n: m for n, m in fits.items() if hasattr(m, "gradient_conflict_")}
 figure, axes = plt.subplots(1, len(seen), figsize=(8, 3.2), layout="constrained")
