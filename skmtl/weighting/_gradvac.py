@@ -129,10 +129,12 @@ class GradVacModule(VisitingModule):
         meets = visits.others & (norm.ravel() > 0)
         kept = self.read("cosines_", networks)
         usual = kept.ravel().take(visits.pairs)
-        # The aim as a cotangent. No finite move reaches a cosine of one.
-        sine = np.sqrt(np.maximum(1 - usual**2, 0.0))
+        # No finite move reaches a cosine of one, and parallel gradients are below it by
+        # rounding. The aim is a cotangent.
+        aim = np.minimum(usual, 1 - 4 * self.rounding)
+        sine = np.sqrt(np.maximum(1 - aim**2, 0.0))
         moves = meets & (sine > 0)
-        aim = np.divide(usual, sine, out=np.zeros_like(sine), where=moves)
+        aim = np.divide(aim, sine, out=np.zeros_like(sine), where=moves)
         inner, size = np.empty_like(aim), np.empty_like(aim)
         lengths = np.empty_like(aim)
         own = np.ones(len(visits.pairs[0]))
