@@ -323,14 +323,14 @@ def rescaled(weights):
         by that.
     """
     # A few numbers: on the CPU NumPy takes a third of the time.
-    known = weights.numpy() if weights.device.type == "cpu" else weights
-    total = known.sum(-1)[:, None]
+    on_cpu = weights.device.type == "cpu"
+    known = weights.numpy() if on_cpu else weights
+    total, n_tasks = known.sum(-1)[:, None], known.shape[1]
+    if on_cpu and known.min() >= 0 and total.min() > 0:
+        return torch.from_numpy(known * (n_tasks / total))
+    where = np.where if on_cpu else torch.where
     size = abs(known).sum(-1)[:, None]
-    if weights.device.type == "cpu":
-        total = np.where(total > _LEAST_SUM * size, total, size)
-        scale = np.where(total > 0, known.shape[1] / np.where(total > 0, total, 1), 1)
-        return torch.from_numpy(known * scale.astype(known.dtype))
-    total = torch.where(total > _LEAST_SUM * size, total, size)
-    return weights * torch.where(
-        total > 0, known.shape[1] / torch.where(total > 0, total, 1), 1
-    )
+    total = where(total > _LEAST_SUM * size, total, size)
+    scale = where(total > 0, n_tasks / where(total > 0, total, 1.0), 1.0)
+    scaled = known * scale.astype(known.dtype) if on_cpu else known * scale
+    return torch.from_numpy(scaled) if on_cpu else scaled

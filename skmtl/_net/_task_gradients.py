@@ -7,6 +7,8 @@ from .._bank import LinearBank
 # Floats of one layer's gradients that are worked on at a time, so that they stay in the
 # cache; by measurement, see examples/benchmarks/bench_weighting.py.
 _CACHED = 2**18
+# Tasks up to which NumPy is quicker; with more its BLAS takes threads of its own.
+_FEW = 16
 
 
 class Taps:
@@ -123,8 +125,13 @@ class TaskGradients:
 
     # -- at the shared representation ----------------------------------------------
 
-    def at_features(self):
+    def at_features(self, tasks=slice(None)):
         """Differentiate the losses by the features, which column tasks share.
+
+        Parameters
+        ----------
+        tasks : slice, default=all
+            Positions of the tasks.
 
         Returns
         -------
@@ -133,12 +140,24 @@ class TaskGradients:
         """
         head = self.module.architecture.linear_head()
         if head is None:
-            tasks = range(self.tasks.n_tasks)
-            return torch.stack([self._at_features_of(t) for t in tasks], dim=1)
+            some = range(self.tasks.n_tasks)[tasks]
+            return torch.stack([self._at_features_of(t) for t in some], dim=1)
+        head, at_outputs = head.detach().mT, self.at_outputs.mT
+        first, stop, _ = tasks.indices(self.tasks.n_tasks)
+        owner = None
+        if self.tasks.single:
+            head, at_outputs = head[:, tasks], at_outputs[:, tasks]
+        else:
+            owner = self.tasks.owner
+            some = ((owner >= first) & (owner < stop)).nonzero()[:, 0]
+            head, at_outputs = head[:, some], at_outputs[:, some]
+            owner = owner[some] - first
         # Contiguous, or the product takes over strides that make all that follows slow.
-        head = head.detach().mT.contiguous().unsqueeze(2)
-        at_outputs = self.at_outputs.mT.contiguous().unsqueeze(-1)
-        return self.tasks.join(at_outputs * head, dim=1)
+        each = at_outputs.contiguous().unsqueeze(-1) * head.contiguous().unsqueeze(2)
+        if owner is None:
+            return each
+        size = len(each), stop - first, *each.shape[2:]
+        return each.new_zeros(size).index_add(1, owner, each)
 
     def _at_features_of(self, t):
         """Differentiate the loss of one task by the features."""
@@ -168,7 +187,8 @@ class TaskGradients:
         # A task's gradient at the features is its gradient at its outputs times its
         # columns of the head, so inner products are products of two small Gramians.
         head, at_outputs = head.detach()[:, :n_shared], self.at_outputs
-        if head.device.type == "cpu" and self.tasks.single:
+        few = self.tasks.single and self.tasks.n_tasks <= _FEW
+        if head.device.type == "cpu" and few:
             # Small enough for the calls to cost more than the work; NumPy's cost less.
             head, at_outputs = head.numpy(), at_outputs.numpy()
             return torch.from_numpy((at_outputs.mT @ at_outputs) * (head.mT @ head))
@@ -240,12 +260,11 @@ class TaskGradients:
             )
         ]
         jacobian, parts = self.taps.room(self.tasks.n_tasks)
-        at_features = self.at_features()[..., : hidden[-1].shape[-1]]
         widest = max(slope[0].numel() for *_, slope in chain)
         size = max(1, _CACHED // (widest * len(jacobian)))
         for start in range(0, self.tasks.n_tasks, size):
             chunk = slice(start, start + size)
-            at = at_features[:, chunk]
+            at = self.at_features(chunk)[..., : hidden[-1].shape[-1]]
             for bank, turned, slope in reversed(chain):
                 at = at.mul_(slope)  # made here, and nobody else's
                 parts[bank.weight][:, chunk] = turned @ at
@@ -337,6 +356,11 @@ class TaskIndex:
         # Most losses have one output a task, and nothing to join then.
         self.single = membership.shape[0] == membership.shape[1]
 
+    @property
+    def owner(self):
+        """The column of each output, Tensor of shape (n_outputs,), int64."""
+        return self.membership.argmax(1)
+
     def of_batch(self, task):
         """Take over the tasks of the rows of a batch.
 
@@ -407,10 +431,9 @@ class TaskIndex:
         if self.task is None:
             if self.single:
                 return values
-            index = self.membership.argmax(1)
             size = [*values.shape]
             size[dim] = self.n_tasks
-            return values.new_zeros(size).index_add(dim, index, values)
+            return values.new_zeros(size).index_add(dim, self.owner, values)
         one_hot = torch.nn.functional.one_hot(self.task, self.n_tasks + 1)
         one_hot = one_hot[..., :-1].to(values.dtype)
         if dim == 1:

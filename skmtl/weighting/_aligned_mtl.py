@@ -4,6 +4,7 @@ import numpy as np
 
 from .._constraints import StrOptions
 from ._gramian import GramianModule, GramianWeighting
+from ._linalg import eigh
 
 
 class AlignedMTL(GramianWeighting):
@@ -111,7 +112,7 @@ class AlignedMTLModule(GramianModule):
         weights : ndarray of shape (n, n_tasks)
             Of the sum of the aligned gradients.
         """
-        values, vectors = np.linalg.eigh(gramian)
+        values, vectors = eigh(gramian)
         # Inner products are wrong in proportion to the norms, so that an eigenvector
         # among small gradients has a small error.
         square = gramian.diagonal(axis1=1, axis2=2)

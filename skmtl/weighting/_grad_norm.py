@@ -135,6 +135,7 @@ class GradNormModule(GramianModule):
         weights : ndarray of shape (n, n_tasks)
             They sum to n_tasks.
         """
+        losses = losses.astype(np.float64)
         first = self.read("first_", networks)
         first = np.where(present & np.isnan(first), losses, first)
         self.write("first_", networks, first)

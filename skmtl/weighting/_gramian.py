@@ -82,7 +82,7 @@ class GramianModule(WeightingModule):
         gramian : ndarray of shape (n, n_tasks, n_tasks), float64
             Scaled so that the squared norms of present tasks are 1 in the mean, which
             frees solvers of the scale of the losses. Zero for absent tasks, finite.
-        losses : ndarray of shape (n, n_tasks), float64
+        losses : ndarray of shape (n, n_tasks)
             Losses of the batch.
         present : ndarray of shape (n, n_tasks), bool
             Whether the task has labels in the batch; one of them at least has, and its
@@ -219,7 +219,7 @@ class GramianModule(WeightingModule):
         # Measured on gradients that are linearly dependent: below (10 + 0.6 n_tasks).
         self.rounding = (16 + known.shape[1]) * torch.finfo(gramian.dtype).eps
         here = present.cpu().numpy()
-        losses_here = losses.cpu().numpy().astype(np.float64)
+        losses_here = losses.cpu().numpy()
         if here.all():
             weights = self._solved(known, losses_here, here)
             return torch.from_numpy(weights).to(losses)
@@ -238,14 +238,18 @@ class GramianModule(WeightingModule):
         """Solve where there is something to solve; the rest is ones, NaN or held."""
         rests = self._rests()
         # A trace that is finite bounds all inner products.
-        trace = gramian.diagonal(axis1=1, axis2=2).sum(1)
+        trace = gramian.trace(axis1=1, axis2=2)
         every = np.arange(len(gramian))
-        solvable = (trace > 0) & (trace < np.inf)
         size = trace / np.maximum(present.sum(1), 1)
-        if rests is None and self.due is None and solvable.all():
+        if (
+            rests is None
+            and self.due is None
+            and 0 < trace.min() <= trace.max() < np.inf
+        ):
             scaled = gramian / size[:, None, None]
             weights = self.solve(scaled, losses, present, every)
         else:
+            solvable = (trace > 0) & (trace < np.inf)
             due = np.ones(len(gramian), bool) if rests is None else ~rests
             if self.due is not None:
                 due &= self.due

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._gramian import GramianModule, GramianWeighting
+from ._linalg import eigh
 
 
 class ImpartialGrad(GramianWeighting):
@@ -91,8 +92,11 @@ class ImpartialGradModule(GramianModule):
         # Cosines have one scale, whatever the norms; zero gradients stay out.
         cosines = gramian / (norm[:, :, None] * norm[:, None])
         least = max(1e-10, self.rounding)
-        found = np.linalg.pinv(cosines, rcond=least, hermitian=True)
-        weights = (found @ some[..., None].astype(float))[..., 0] * some / norm
+        values, vectors = eigh(cosines)
+        kept = values > least * values[:, -1:]
+        inverse = np.divide(1.0, values, out=np.zeros_like(values), where=kept)
+        along = (vectors.swapaxes(1, 2) @ some[..., None].astype(float))[..., 0]
+        weights = (vectors @ (inverse * along)[..., None])[..., 0] * some / norm
         total = np.abs(weights.sum(1, keepdims=True))
         size = np.maximum(total, 1e-6 * np.abs(weights).sum(1, keepdims=True))
         empty = np.where(some, 1.0, 0.0)

@@ -8,6 +8,8 @@ depend on the others.
 
 import numpy as np
 
+from ._linalg import solve
+
 # Added to a diagonal of ones: Gramians of many tasks are singular, and a weight in a
 # direction without gradient changes nothing.
 RIDGE = 1e-9
@@ -67,7 +69,7 @@ def solve_on(free, gramian, *sides):
     diagonal = np.einsum("...ii->...i", matrix)
     diagonal += ~free
     right = np.stack([np.where(free, side, 0.0) for side in sides], axis=-1)
-    found = np.linalg.solve(matrix, right)
+    found = solve(matrix, right)
     return [found[..., i] for i in range(len(sides))]
 
 
@@ -252,7 +254,7 @@ def equilibrium(gramian, power, start, rounding=0.0, max_iter=300):
         pull = factor * v**-power
         slope = product - pull
         hessian = gramian + (power * pull / v)[:, None] * np.eye(v.shape[1])
-        step = -np.linalg.solve(hessian, slope[..., None])[..., 0]
+        step = -solve(hessian, slope[..., None])[..., 0]
         decrease = -(slope * step).sum(-1)
         # This step is the last: near the minimum each one squares the error.
         close = decrease < 1e-9 * (1 + np.abs(best))
