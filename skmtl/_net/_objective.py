@@ -229,6 +229,8 @@ class Objective:
         weighting.due = None
         if weighting.update_every == 1 or n_steps is None:
             return True
+        if len(n_steps) == 1:
+            return int(n_steps[0]) % weighting.update_every == 0
         due = n_steps % weighting.update_every == 0
         if not due.all():
             weighting.due = due

@@ -117,20 +117,14 @@ class CAGradModule(GramianModule):
         weights : ndarray of shape (n, n_tasks)
             Of the mean and of what is added to it.
         """
-        mean = present / present.sum(1, keepdims=True)
-        square = (mean * (gramian @ mean[..., None])[..., 0]).sum(-1)
-        radius = self.read("c", networks) * np.sqrt(np.maximum(square, 0.0))
-        # Where the mean vanishes, or the ball has no size, the mean it is.
-        asked = np.flatnonzero((radius > 1e-9) & (square > self.rounding))
-        weights = mean.copy()
+        weights = present / present.sum(1, keepdims=True)
+        c = self.read("c", networks)
+        # A ball without size holds nothing but the mean.
+        asked = np.flatnonzero(c > 1e-9)
         if len(asked):
             free = self.read("free_", networks)
             added, free[asked], converged = conflict_averse(
-                gramian[asked],
-                mean[asked],
-                radius[asked],
-                free[asked],
-                self.rounding,
+                gramian[asked], weights[asked], c[asked], free[asked], self.rounding
             )
             weights[asked] += added
             self.write("free_", networks, free)

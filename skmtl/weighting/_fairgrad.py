@@ -31,7 +31,7 @@ class FairGrad(GramianWeighting):
 
     Notes
     -----
-    The weights minimise a convex function, and are found by Newton's method on
+    The weights minimise a convex function, and are found by a primal-dual method on
     gradients scaled to norm one; the least squares of the published code stop where
     they start when gradients are small. Away from ``alpha=1`` the direction depends on
     the scale of single losses, and never on that of all.

@@ -11,6 +11,10 @@ from .._constraints import Interval, StrOptions
 from ._base import Weighting, WeightingModule
 
 
+# Rounding of one operation, which torch.finfo takes its time to look up.
+_ROUNDING = {t: torch.finfo(t).eps for t in (torch.float32, torch.float64)}
+
+
 class GramianWeighting(Weighting):
     """Base class of the choices that read the Gramian of the tasks' gradients.
 
@@ -217,7 +221,7 @@ class GramianModule(WeightingModule):
             return torch.where(present, self.held_.to(losses), 0.0)
         known = gramian.cpu().numpy().astype(np.float64)
         # Measured on gradients that are linearly dependent: below (10 + 0.6 n_tasks).
-        self.rounding = (16 + known.shape[1]) * torch.finfo(gramian.dtype).eps
+        self.rounding = (16 + known.shape[1]) * _ROUNDING[gramian.dtype]
         here = present.cpu().numpy()
         losses_here = losses.cpu().numpy()
         if here.all():

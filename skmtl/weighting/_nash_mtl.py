@@ -27,7 +27,7 @@ class NashMTL(GramianWeighting):
 
     Notes
     -----
-    The weights minimise a convex function, and are found by Newton's method. The
+    The weights minimise a convex function, and are found by a primal-dual method. The
     published code solves a sequence of approximations with a solver that newer versions
     of its library lack, and then keeps equal weights. The weights are scaled to the
     number of tasks; the clipping of the direction's norm is left to ``clip_norm``.
@@ -81,7 +81,7 @@ class NashMTLModule(GramianModule):
     def __init__(self, choice, shape, streams=None):
         super().__init__(choice, shape, streams)
         size = shape.n_networks, shape.n_tasks
-        self.register_buffer("last_", torch.ones(size, dtype=torch.float64))
+        self.register_buffer("last_", torch.zeros(size, dtype=torch.float64))
         alpha = torch.ones(size[0], dtype=torch.float64)
         if "alpha" in choice.get_params():
             alpha = choice.per_network("alpha", shape.n_networks)
@@ -122,4 +122,4 @@ class NashMTLModule(GramianModule):
     def reset(self):
         """Forget the last weights."""
         super().reset()
-        self.last_.fill_(1.0)
+        self.last_.zero_()

@@ -106,13 +106,17 @@ def _solve_gathered(free, gramian, network, side):
 
 # From here on gathering costs less than it saves.
 _MANY = 16
+# Pivoting takes a handful of steps, or hundreds where many gradients depend.
+_PIVOTS = 25
+# Numbers in the matrices of the problems that the fallback solves at once.
+_BLOCK = 2_000_000
 
 
-def minimize_nonnegative(gramian, linear, free, max_iter=200):
+def minimize_nonnegative(gramian, linear, free, max_iter=60):
     r"""Minimise :math:`\tfrac12 x^T G x + c^T x` over :math:`x \ge 0`.
 
-    Block principal pivoting: all coordinates that violate their condition change sides,
-    and only the last one when that has not helped for a while, which cannot cycle.
+    By block principal pivoting, and where that takes long by an interior-point method,
+    which takes as long for one problem as for another.
 
     Parameters
     ----------
@@ -122,8 +126,8 @@ def minimize_nonnegative(gramian, linear, free, max_iter=200):
         c, of several problems a network.
     free : ndarray of shape (n_networks, n_sides, n), bool
         Where to start: coordinates that may be positive.
-    max_iter : int, default=200
-        Systems solved at most.
+    max_iter : int, default=60
+        Systems solved at most by either method.
 
     Returns
     -------
@@ -133,6 +137,45 @@ def minimize_nonnegative(gramian, linear, free, max_iter=200):
         Its coordinates that may be positive.
     converged : ndarray of shape (n_networks, n_sides), bool
         Whether all conditions hold.
+    """
+    n_pivots = min(_PIVOTS, max_iter)
+    x, free, converged = _pivot(gramian, linear, free, n_pivots)
+    if converged.all():
+        return x, free, converged
+    network, side = np.nonzero(~converged)
+    size = max(1, _BLOCK // linear.shape[-1] ** 2)
+    for start in range(0, len(network), size):
+        at = network[start : start + size], side[start : start + size]
+        matrix = gramian[at[0]]
+        inside, converged[at] = _interior(matrix, linear[at], max_iter)
+        free[at] = inside > 0
+        # From its set one pivot or two give what the others get.
+        exact, sets, sound = _pivot(
+            matrix, linear[at][:, None], free[at][:, None], n_pivots
+        )
+        x[at] = np.where(sound, exact[:, 0], inside)
+        free[at] = np.where(sound, sets[:, 0], free[at])
+        converged[at] |= sound[:, 0]
+    return x, free, converged
+
+
+def _pivot(gramian, linear, free, max_iter):
+    """Minimise by block principal pivoting.
+
+    All coordinates that violate their condition change sides, and only the last one
+    when that has not helped for a while, which cannot cycle.
+
+    Parameters
+    ----------
+    gramian, linear, free : ndarray
+        As :func:`minimize_nonnegative`.
+    max_iter : int
+        Systems solved at most.
+
+    Returns
+    -------
+    x, free, converged : ndarray
+        As :func:`minimize_nonnegative`.
 
     References
     ----------
@@ -169,7 +212,54 @@ def minimize_nonnegative(gramian, linear, free, max_iter=200):
     return np.maximum(x, 0.0), free, count == 0
 
 
-def shortest_combination(gramian, present, free, rounding=0.0, max_iter=200):
+def _interior(gramian, linear, max_iter):
+    """Minimise by a primal-dual interior-point method.
+
+    Parameters
+    ----------
+    gramian : ndarray of shape (n_problems, n, n)
+        Positive definite.
+    linear : ndarray of shape (n_problems, n)
+        The linear part.
+    max_iter : int
+        Steps at most.
+
+    Returns
+    -------
+    x : ndarray of shape (n_problems, n)
+        The minimum; zero where the slope is larger.
+    converged : ndarray of shape (n_problems,), bool
+        Whether the gap has closed.
+    """
+    eye = np.eye(linear.shape[1])
+    size = np.maximum(np.abs(linear).max(-1, keepdims=True), 1e-300)
+    linear = linear / size
+    x = np.ones(linear.shape)
+    z = np.ones(linear.shape)
+    shrink = 0.1
+    converged = np.zeros(len(x), bool)
+    for _ in range(max_iter):
+        gap = (x * z).mean(-1, keepdims=True)
+        slope = (gramian @ x[..., None])[..., 0] + linear
+        large = 1 + x.max(-1)
+        error = np.abs(slope - z).max(-1) + gap[:, 0] / large
+        converged |= error < 1e-13 * large
+        if converged.all():
+            break
+        aim = shrink * gap / x
+        matrix = gramian + (z / x)[:, None] * eye
+        dx = np.linalg.solve(matrix, (aim - slope)[..., None])[..., 0]
+        dz = aim - z - z / x * dx
+        ratio = np.maximum(-dx / x, -dz / z).max(-1)
+        length = np.minimum(1.0, 0.99 / np.maximum(ratio, 1e-300))
+        shrink = np.where(length > 0.5, 0.1, 0.5)[:, None]
+        length = np.where(converged, 0.0, length)[:, None]
+        x = x + length * dx
+        z = z + length * dz
+    return np.where(x > z, x * size, 0.0), converged
+
+
+def shortest_combination(gramian, present, free, rounding=0.0, max_iter=60):
     """Find the weights on the simplex whose combination of gradients is shortest.
 
     The minimum of half the square less the sum of the weights, over weights that are
@@ -185,8 +275,8 @@ def shortest_combination(gramian, present, free, rounding=0.0, max_iter=200):
         Where to start.
     rounding : float, default=0.0
         What cosines may be wrong by.
-    max_iter : int, default=200
-        Systems solved at most.
+    max_iter : int, default=60
+        Systems solved at most by either method.
 
     Returns
     -------
@@ -206,12 +296,13 @@ def shortest_combination(gramian, present, free, rounding=0.0, max_iter=200):
     return weights, free[:, 0], converged[:, 0]
 
 
-def equilibrium(gramian, power, start, rounding=0.0, max_iter=300):
+def equilibrium(gramian, power, start, rounding=0.0, max_iter=200):
     r"""Find positive weights with :math:`(G w)_i = w_i^{-p}`.
 
-    They minimise a convex function, and Newton's method with a line search does it.
-    The unknowns are weights times norms, so that the norms may differ by orders of
-    magnitude.
+    A primal-dual Newton method on weights and gains, whose product with a power is
+    linear in their logarithms. The unknowns are weights times norms, so that norms may
+    differ by orders of magnitude. Weights and gains below 1e-10 of the largest weight
+    count as zero: with powers far from one they leave the range of numbers.
 
     Parameters
     ----------
@@ -220,10 +311,10 @@ def equilibrium(gramian, power, start, rounding=0.0, max_iter=300):
     power : ndarray of shape (n_networks, 1)
         p, positive.
     start : ndarray of shape (n_networks, n_tasks)
-        Positive; where to start.
+        Where to start; zero where nothing is known.
     rounding : float, default=0.0
         What cosines may be wrong by.
-    max_iter : int, default=300
+    max_iter : int, default=200
         Steps at most.
 
     Returns
@@ -234,57 +325,51 @@ def equilibrium(gramian, power, start, rounding=0.0, max_iter=300):
         Whether the last step was small.
     """
     gramian, norm = cosines(gramian, rounding, _SOFT_RIDGE)
+    eye = np.eye(gramian.shape[1])
     silent = gramian.diagonal(axis1=1, axis2=2) < 0.5
-    gramian = gramian + silent[:, None] * np.eye(gramian.shape[1])
-    # In terms of v = w * norm the equation is G v = b v^-p.
-    factor = norm ** (power - 1)
-    v = np.clip(start, 1e-12, 1e12) * norm
-    linear = power == 1.0
-    exponent = np.where(linear, 1.0, 1 - power)
-
-    def value(v, product):
-        # Of the function and up to a constant; the logarithm is the limit of powers.
-        barrier = np.where(linear, -np.log(v), -(v**exponent) / exponent)
-        return (0.5 * v * product + factor * barrier).sum(-1)
-
+    gramian = gramian + silent[:, None] * eye
+    # In terms of v = w * norm and z = G v the equation is log z + p log v = b.
+    b = (power - 1) * np.log(norm)
+    # The solution for orthogonal gradients is a start that knows the norms.
+    known = start > 0
+    v = np.where(known, start * norm, np.exp(b / (1 + power)))
+    v = np.maximum(v, 1e-6 * v.max(-1, keepdims=True))
+    z = (gramian @ v[..., None])[..., 0]
+    z = np.maximum(z, 1e-3 * v.max(-1, keepdims=True))
+    # Along this ray the equations hold in the mean.
+    ray = (b - np.log(z) - power * np.log(v)).mean(-1, keepdims=True) / (1 + power)
+    ray = np.exp(ray)
+    v, z = v * ray, z * ray
     converged = np.zeros(len(v), bool)
-    product = (gramian @ v[..., None])[..., 0]
-    best = value(v, product)
     for _ in range(max_iter):
-        pull = factor * v**-power
-        slope = product - pull
-        hessian = gramian + (power * pull / v)[:, None] * np.eye(v.shape[1])
-        step = -solve(hessian, slope[..., None])[..., 0]
-        decrease = -(slope * step).sum(-1)
-        # This step is the last: near the minimum each one squares the error.
-        close = decrease < 1e-9 * (1 + np.abs(best))
-        # No further than almost to zero, then half as far until the value falls.
-        ratio = (-step / v).max(-1)
-        length = np.where(ratio > 0.99, 0.99 / np.maximum(ratio, 0.99), 1.0)
-        moving = ~converged
-        for _ in range(40):
-            new = v + (length * moving)[:, None] * step
-            new_product = (gramian @ new[..., None])[..., 0]
-            found = value(new, new_product)
-            worse = moving & ~(found <= best - 1e-4 * length * decrease)
-            # At the limit of rounding the value stands still.
-            worse &= ~close
-            if not worse.any():
-                break
-            length = np.where(worse, 0.5 * length, length)
-        v, product, best = new, new_product, found
-        converged |= close
+        product = (gramian @ v[..., None])[..., 0]
+        lacks = z * (b - np.log(z) - power * np.log(v))
+        ratio = power * z / v
+        matrix = gramian + ratio[:, None] * eye
+        dv = np.linalg.solve(matrix, (lacks + z - product)[..., None])[..., 0]
+        dz = lacks - ratio * dv
+        least = 1e-10 * v.max(-1, keepdims=True)
+        # What is at its least and would fall stays, and holds up no other.
+        by_v = np.where((v <= 1.01 * least) & (dv < 0), 0.0, dv / v)
+        by_z = np.where((z <= 1.01 * least) & (dz < 0), 0.0, dz / z)
+        fall = -np.minimum(by_v, by_z).min(-1)
+        length = np.where(fall > 0.9, 0.9 / np.maximum(fall, 0.9), 1.0)
+        length = np.where(converged, 0.0, length)[:, None]
+        v = np.where(length > 0, np.maximum(v + length * dv, least), v)
+        z = np.where(length > 0, np.maximum(z + length * dz, least), z)
+        # This step was the last: near the solution each one squares the error.
+        converged |= np.maximum(np.abs(by_v), np.abs(by_z)).max(-1) < 1e-4
         if converged.all():
             break
     return v / norm, converged
 
 
-def conflict_averse(gramian, mean, radius, free, rounding=0.0, max_iter=50):
+def conflict_averse(gramian, mean, c, free, rounding=0.0, max_iter=50):
     r"""Find the direction near the mean whose worst task gains most.
 
     The direction is :math:`g_0 + \sum_i v_i g_i` with :math:`v \ge 0` and
-    :math:`\|\sum_i v_i g_i\| = r`, in which all tasks with a positive v gain the same,
-    and the others more. On a given set of these it is the root of a quadratic.
+    :math:`\|\sum_i v_i g_i\| = c \|g_0\|`, in which all tasks with a positive v gain the
+    same, and the others more. On a given set of these it is the root of a quadratic.
 
     Parameters
     ----------
@@ -292,8 +377,8 @@ def conflict_averse(gramian, mean, radius, free, rounding=0.0, max_iter=50):
         Of mean squared norm one.
     mean : ndarray of shape (n_networks, n_tasks)
         Weights of the mean gradient, positive for present tasks.
-    radius : ndarray of shape (n_networks,)
-        r.
+    c : ndarray of shape (n_networks,)
+        Radius in units of the norm of the mean gradient, positive.
     free : ndarray of shape (n_networks, n_tasks), bool
         Where to start.
     rounding : float, default=0.0
@@ -314,6 +399,9 @@ def conflict_averse(gramian, mean, radius, free, rounding=0.0, max_iter=50):
     present = mean > 0
     # In terms of v * norm.
     along = (gramian @ (mean * norm)[..., None])[..., 0]
+    # In the geometry that the ridge makes no mean is zero, and from c=1 on no task
+    # loses, however gradients cancel.
+    radius = c * np.sqrt((mean * norm * along).sum(-1))
     ones = np.where(present, 1 / norm, 0.0)
     free = free & present
     free = np.where(free.any(-1, keepdims=True), free, present)
