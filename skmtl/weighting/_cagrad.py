@@ -36,7 +36,8 @@ class CAGrad(GramianWeighting):
     Solved exactly, by an active-set method on the optimality conditions; libraries call
     a general optimiser, and one of them returns zero weights where gradients are small,
     which ends training without a word. The direction is not divided by
-    :math:`1 + c^2`; the weights are scaled to the number of tasks.
+    :math:`1 + c^2`; the weights are scaled to the number of tasks. A task whose
+    gradient is exactly zero gains nothing in any direction, and is not the worst one.
 
     References
     ----------

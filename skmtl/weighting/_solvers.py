@@ -147,8 +147,7 @@ def minimize_nonnegative(gramian, linear, free, max_iter=60):
     for start in range(0, len(network), size):
         at = network[start : start + size], side[start : start + size]
         matrix = gramian[at[0]]
-        inside, converged[at] = _interior(matrix, linear[at], max_iter)
-        free[at] = inside > 0
+        inside, free[at], converged[at] = _interior(matrix, linear[at], max_iter)
         # From its set one pivot or two give what the others get.
         exact, sets, sound = _pivot(
             matrix, linear[at][:, None], free[at][:, None], n_pivots
@@ -227,7 +226,9 @@ def _interior(gramian, linear, max_iter):
     Returns
     -------
     x : ndarray of shape (n_problems, n)
-        The minimum; zero where the slope is larger.
+        The minimum, nothing of it exactly zero.
+    free : ndarray of shape (n_problems, n), bool
+        Coordinates that are larger than their slopes.
     converged : ndarray of shape (n_problems,), bool
         Whether the gap has closed.
     """
@@ -256,7 +257,7 @@ def _interior(gramian, linear, max_iter):
         length = np.where(converged, 0.0, length)[:, None]
         x = x + length * dx
         z = z + length * dz
-    return np.where(x > z, x * size, 0.0), converged
+    return x * size, x > z, converged
 
 
 def shortest_combination(gramian, present, free, rounding=0.0, max_iter=60):
@@ -368,8 +369,9 @@ def conflict_averse(gramian, mean, c, free, rounding=0.0, max_iter=50):
     r"""Find the direction near the mean whose worst task gains most.
 
     The direction is :math:`g_0 + \sum_i v_i g_i` with :math:`v \ge 0` and
-    :math:`\|\sum_i v_i g_i\| = c \|g_0\|`, in which all tasks with a positive v gain the
-    same, and the others more. On a given set of these it is the root of a quadratic.
+    :math:`\|\sum_i v_i g_i\| = c \|g_0\|`, in which all tasks with a positive v gain
+    the same, and the others more. On a given set of these it is the root of a
+    quadratic. Tasks without gradient gain nothing anywhere, and have no say.
 
     Parameters
     ----------
@@ -396,7 +398,7 @@ def conflict_averse(gramian, mean, c, free, rounding=0.0, max_iter=50):
         Whether all conditions hold.
     """
     gramian, norm = cosines(gramian, rounding)
-    present = mean > 0
+    present = (mean > 0) & (gramian.diagonal(axis1=1, axis2=2) > 0.5)
     # In terms of v * norm.
     along = (gramian @ (mean * norm)[..., None])[..., 0]
     # In the geometry that the ridge makes no mean is zero, and from c=1 on no task
