@@ -249,7 +249,7 @@ def _interior(gramian, linear, max_iter):
             break
         aim = shrink * gap / x
         matrix = gramian + (z / x)[:, None] * eye
-        dx = np.linalg.solve(matrix, (aim - slope)[..., None])[..., 0]
+        dx = solve(matrix, (aim - slope)[..., None])[..., 0]
         dz = aim - z - z / x * dx
         ratio = np.maximum(-dx / x, -dz / z).max(-1)
         length = np.minimum(1.0, 0.99 / np.maximum(ratio, 1e-300))
@@ -347,7 +347,7 @@ def equilibrium(gramian, power, start, rounding=0.0, max_iter=200):
         lacks = z * (b - np.log(z) - power * np.log(v))
         ratio = power * z / v
         matrix = gramian + ratio[:, None] * eye
-        dv = np.linalg.solve(matrix, (lacks + z - product)[..., None])[..., 0]
+        dv = solve(matrix, (lacks + z - product)[..., None])[..., 0]
         dz = lacks - ratio * dv
         least = 1e-10 * v.max(-1, keepdims=True)
         # What is at its least and would fall stays, and holds up no other.
