@@ -213,7 +213,7 @@ STRATEGIES = {
         Row(PCGrad(gradients="parameters"), needs="gramian"),
         Row(GradVac(beta=0.1), needs="gramian", row_tasks=False),
         Row(GradNorm(alpha=0.5, gradients="parameters"), needs="gramian"),
-        Row(MGDA(gradients="parameters", update_every=2), needs="gramian"),
+        Row(MGDA("loss+", gradients="parameters", update_every=2), needs="gramian"),
         Row(CAGrad(c=0.4), needs="gramian", row_tasks=False),
         Row(CAGrad(c=1.5, gradients="parameters"), needs="gramian"),
         Row(ImpartialGrad(gradients="parameters"), needs="gramian"),

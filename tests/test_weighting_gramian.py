@@ -41,6 +41,8 @@ METHODS = [
     GradVac(beta=0.3),
     GradNorm(),
     MGDA(),
+    MGDA(normalization="l2"),
+    MGDA(normalization="loss+"),
     CAGrad(c=0.5),
     CAGrad(c=1.5),
     ImpartialGrad(),
@@ -59,6 +61,7 @@ METHODS = [
 UNCONFLICTING = [MGDA(), CAGrad(c=1.0), CAGrad(c=3.0), NashMTL(), UPGrad()] + [
     FairGrad(alpha=alpha) for alpha in (0.5, 1.0, 2.0, 8.0)
 ]
+UNCONFLICTING += [MGDA(normalization=by) for by in ("l2", "loss", "loss+")]
 over_methods = pytest.mark.parametrize("method", METHODS, ids=repr)
 
 
@@ -454,6 +457,30 @@ def test_mgda_by_hand(build):
     weights = ask(build(MGDA(), 2, 2), jacobian)
     assert_allclose(weights, [[0.2, 0.8], [1.0, 0.0]], atol=1e-8)
     assert_allclose(direction(weights, jacobian), [[0.4, 0.8], [1, 0]], atol=1e-8)
+
+
+def test_mgda_of_divided_gradients_by_hand(build):
+    # Norms and losses of 1, 2 and 4, on three axes: weights of the divided gradients go
+    # as their inverse squares, and are divided once more.
+    jacobian, losses = np.diag([1.0, 2.0, 4.0])[None], np.array([[1.0, 2.0, 4.0]])
+    for normalization, expected in {
+        "none": [1, 1 / 4, 1 / 16],
+        "l2": [1, 1 / 2, 1 / 4],
+        "loss": [1, 1 / 2, 1 / 4],
+        "loss+": [1, 1, 1],
+    }.items():
+        module = build(MGDA(normalization), 1, 3)
+        weights = ask(module, jacobian, losses=losses)[0]
+        assert_allclose(weights / weights[0], expected, rtol=1e-6)
+
+
+@given(seed=seeds, unit=st.floats(1e-3, 1e3))
+def test_the_unit_of_one_loss_does_not_move_mgda_of_unit_gradients(seed, unit, build):
+    jacobian = jacobian_of(2, 4, 6, seed)
+    before = direction(ask(build(MGDA("l2"), 2, 4), jacobian), jacobian)
+    jacobian[:, 1] *= unit
+    after = direction(ask(build(MGDA("l2"), 2, 4), jacobian), jacobian)
+    same_direction(after, before, 1e-6)
 
 
 def test_cagrad_by_hand(build):

@@ -1,7 +1,9 @@
 """The shortest combination of gradients."""
 
+import numpy as np
 import torch
 
+from .._constraints import StrOptions
 from ._gramian import GramianModule, GramianWeighting
 from ._solvers import shortest_combination
 
@@ -15,6 +17,10 @@ class MGDA(GramianWeighting):
 
     Parameters
     ----------
+    normalization : {"none", "l2", "loss", "loss+"}, default="none"
+        What gradients are divided by first: their norms, the losses of the batch, or
+        the products of both. The shortest combination is that of the divided ones, and
+        losses of other units no longer count by these.
     gradients : {"features", "parameters"}, default="features"
         Where gradients are compared; see :class:`PCGrad`.
     update_every : int, default=1
@@ -33,6 +39,10 @@ class MGDA(GramianWeighting):
     number of tasks. Small gradients get large weights: a task that has converged stops
     the shared part, as the definition wants.
 
+    After ``normalization`` the direction is the shortest combination itself, so that
+    still no loss rises; its weights on gradients that were not divided would not do.
+    Losses that are not positive are taken for the largest.
+
     References
     ----------
     .. [1] J.-A. Desideri (2012). Multiple-Gradient Descent Algorithm (MGDA) for
@@ -46,6 +56,15 @@ class MGDA(GramianWeighting):
     >>> MGDA(update_every=5)
     MGDA(update_every=5)
     """
+
+    _parameter_constraints = {
+        **GramianWeighting._parameter_constraints,
+        "normalization": [StrOptions({"none", "l2", "loss", "loss+"})],
+    }
+
+    def __init__(self, normalization="none", *, gradients="features", update_every=1):
+        super().__init__(gradients=gradients, update_every=update_every)
+        self.normalization = normalization
 
     def build(self, shape, streams=None):
         """Make the module.
@@ -80,6 +99,7 @@ class MGDAModule(GramianModule):
 
     def __init__(self, choice, shape, streams=None):
         super().__init__(choice, shape, streams)
+        self.normalization = choice.normalization
         size = shape.n_networks, shape.n_tasks
         self.register_buffer("free_", torch.ones(size, dtype=torch.bool))
 
@@ -91,7 +111,7 @@ class MGDAModule(GramianModule):
         gramian : ndarray of shape (n, n_tasks, n_tasks)
             Inner products of gradients.
         losses : ndarray of shape (n, n_tasks)
-            Not needed.
+            What gradients may be divided by.
         present : ndarray of shape (n, n_tasks), bool
             Absent tasks take no part.
         networks : ndarray of shape (n,), int
@@ -102,13 +122,28 @@ class MGDAModule(GramianModule):
         weights : ndarray of shape (n, n_tasks)
             On the simplex.
         """
+        scale = None
+        if self.normalization != "none":
+            scale = self._scale(gramian, losses)
+            gramian = gramian / (scale[:, :, None] * scale[:, None])
         free = self.read("free_", networks)
         weights, free, converged = shortest_combination(
             gramian, present, free, self.rounding
         )
         self.write("free_", networks, free)
         self.check_converged(converged)
-        return weights
+        return weights if scale is None else weights / scale
+
+    def _scale(self, gramian, losses):
+        """Give what gradients are divided by: (n, n_tasks), positive."""
+        scale = np.ones(losses.shape)
+        if self.normalization != "l2":
+            largest = losses.max(1, keepdims=True)
+            scale = np.where(losses > 0, losses, np.where(largest > 0, largest, 1.0))
+        if self.normalization != "loss":
+            norm = np.sqrt(gramian.diagonal(axis1=1, axis2=2))
+            scale = scale * np.where(norm > 0, norm, 1.0)
+        return scale
 
     def reset(self):
         """Forget which tasks had weight."""
