@@ -3,6 +3,7 @@
 import copy
 import itertools
 import pickle
+import sys
 from functools import partial
 
 import numpy as np
@@ -851,6 +852,27 @@ def test_any_weighting_of_torchjd_is_taken(build):
         weights = ask(build(TorchJD(theirs), 3, 4), jacobian)
         assert weights.shape == (3, 4)
         assert np.isfinite(weights).all()
+
+
+def test_a_weighting_of_torchjd_is_cloned_printed_and_pickled(build):
+    theirs = aggregation.CRMOGMWeighting(aggregation.MGDAWeighting())
+    method = TorchJD(theirs, update_every=2)
+    assert method.get_params()["weighting"] is theirs
+    jacobian = jacobian_of(2, 3)
+    expected = ask(build(method, 2, 3), jacobian)
+    for other in (clone(method), pickle.loads(pickle.dumps(method))):
+        assert other.weighting is not theirs
+        assert_allclose(ask(build(other, 2, 3), jacobian), expected)
+    # What a fit learns stays out of the object that the user holds.
+    assert_allclose(ask(build(method, 2, 3), jacobian), expected)
+
+
+def test_without_torchjd_the_error_says_how_to_get_it(build, monkeypatch):
+    method = TorchJD(aggregation.MGDAWeighting())
+    monkeypatch.setitem(sys.modules, "torchjd", None)
+    with pytest.raises(ImportError, match="pip install torchjd"):
+        build(method, 1, 2)
+    build(UPGrad(), 1, 2)
 
 
 def test_copies_of_torchjd_keep_to_their_networks(build):
