@@ -196,6 +196,24 @@ def test_rounding_of_dependent_gradients_hurts_no_task(method, size, build):
     assert (gains / sizes).min() > -1e-5
 
 
+@pytest.mark.parametrize("method", UNCONFLICTING, ids=repr)
+def test_solvers_converge_from_batch_to_batch_of_many_tasks(method, build):
+    """As row tasks are met: more of them than shared parameters, and ever others."""
+    module = build(method, 2, 40)
+    rng = np.random.default_rng(0)
+    for batch in range(6):
+        jacobian = jacobian_of(2, 40, 15 + 5 * batch, batch)
+        jacobian *= 10 ** rng.uniform(-1.5, 1, size=(2, 40, 1))
+        present = rng.random((2, 40)) < 0.8
+        jacobian *= present[..., None]
+        # Warnings are errors here.
+        weights = ask(module, jacobian, present, dtype=torch.float32)
+        norms = np.linalg.norm(jacobian, axis=-1)
+        gains = (jacobian @ direction(weights, jacobian)[..., None])[..., 0]
+        sizes = norms * (weights * norms).sum(1, keepdims=True)
+        assert (gains[present] / sizes[present]).min() > -2e-5
+
+
 @over_methods
 def test_dependent_gradients_are_combined_alike_in_both_precisions(method, build):
     jacobian = dependent(50, 5, 3)

@@ -235,7 +235,9 @@ def _interior(gramian, linear, max_iter):
     eye = np.eye(linear.shape[1])
     size = np.maximum(np.abs(linear).max(-1, keepdims=True), 1e-300)
     linear = linear / size
-    x = np.ones(linear.shape)
+    # Of the size of the minimum without bounds: where gradients cancel that is large.
+    x = np.abs(solve(gramian, -linear[..., None])[..., 0])
+    x = np.maximum(x, x.mean(-1, keepdims=True))
     z = np.ones(linear.shape)
     shrink = 0.1
     converged = np.zeros(len(x), bool)
@@ -326,14 +328,51 @@ def equilibrium(gramian, power, start, rounding=0.0, max_iter=200):
         Whether the last step was small.
     """
     gramian, norm = cosines(gramian, rounding, _SOFT_RIDGE)
-    eye = np.eye(gramian.shape[1])
     silent = gramian.diagonal(axis1=1, axis2=2) < 0.5
-    gramian = gramian + silent[:, None] * eye
+    gramian = gramian + silent[:, None] * np.eye(gramian.shape[1])
     # In terms of v = w * norm and z = G v the equation is log z + p log v = b.
     b = (power - 1) * np.log(norm)
     # The solution for orthogonal gradients is a start that knows the norms.
-    known = start > 0
-    v = np.where(known, start * norm, np.exp(b / (1 + power)))
+    fresh = np.exp(b / (1 + power))
+    known = np.where(start > 0, start * norm, fresh)
+    n_warm = min(_WARM, max_iter)
+    v, converged = _balance(gramian, power, b, known, n_warm)
+    if n_warm < max_iter and not converged.all():
+        lost = np.flatnonzero(~converged)
+        v[lost], converged[lost] = _balance(
+            gramian[lost], power[lost], b[lost], fresh[lost], max_iter
+        )
+    return v / norm, converged
+
+
+# What the last batch knew has settled by then, or it is of no help to this one.
+_WARM = 15
+
+
+def _balance(gramian, power, b, v, max_iter):
+    """Solve for weights and gains whose logarithms add up.
+
+    Parameters
+    ----------
+    gramian : ndarray of shape (n_networks, n_tasks, n_tasks)
+        Positive definite, with a diagonal of ones.
+    power : ndarray of shape (n_networks, 1)
+        Factor on the logarithms of weights.
+    b : ndarray of shape (n_networks, n_tasks)
+        What the logarithms add up to.
+    v : ndarray of shape (n_networks, n_tasks)
+        Positive; where to start.
+    max_iter : int
+        Steps at most.
+
+    Returns
+    -------
+    v : ndarray of shape (n_networks, n_tasks)
+        Weights.
+    converged : ndarray of shape (n_networks,), bool
+        Whether the last step was small.
+    """
+    eye = np.eye(gramian.shape[1])
     v = np.maximum(v, 1e-6 * v.max(-1, keepdims=True))
     z = (gramian @ v[..., None])[..., 0]
     z = np.maximum(z, 1e-3 * v.max(-1, keepdims=True))
@@ -362,7 +401,7 @@ def equilibrium(gramian, power, start, rounding=0.0, max_iter=200):
         converged |= np.maximum(np.abs(by_v), np.abs(by_z)).max(-1) < 1e-4
         if converged.all():
             break
-    return v / norm, converged
+    return v, converged
 
 
 def conflict_averse(gramian, mean, c, free, rounding=0.0, max_iter=50):
