@@ -28,6 +28,8 @@ class BankShape:
     task_names : tuple, default=None
         Names of the tasks, for strategies whose arguments name some; None where nobody
         knows them.
+    of_classes : tuple of bool, length n_tasks, default=None
+        Whether the labels of each task are classes; None for numbers everywhere.
     """
 
     n_inputs: tuple[int, ...]
@@ -38,6 +40,7 @@ class BankShape:
     padded_width: int | None = None
     input_shape: tuple[int, ...] | None = None
     task_names: tuple | None = None
+    of_classes: tuple[bool, ...] | None = None
 
     @property
     def n_networks(self):

@@ -202,6 +202,7 @@ STRATEGIES = {
     "weighting": [
         Row(Equal(), needs="losses"),
         Row(Uncertainty(init_log_var=0.5), needs="losses", learns=True),
+        Row(Uncertainty(form="classification"), needs="losses", learns=True),
         Row(DWA(temperature=1.0), needs="losses"),
         Row(RandomWeighting(), needs="losses"),
         Row(GeometricMean(), needs="losses"),

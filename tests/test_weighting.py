@@ -1,6 +1,7 @@
 """Weightings: their mathematics, and what training makes of them."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,32 @@ def test_the_penalty_and_its_gradient_by_hand():
     torch.testing.assert_close(module.log_var_.grad, expected)
 
 
+def test_classes_have_a_form_of_their_own():
+    kinds = replace(shape(1, 3), of_classes=(False, True, False))
+    losses = torch.tensor([[2.0, 3.0, 0.5]]).double()
+    everything = torch.ones(1, 3, dtype=torch.bool)
+    half = {
+        "auto": [0.5, 1.0, 0.5],
+        "regression": [0.5] * 3,
+        "classification": [1.0] * 3,
+    }
+    for form, factors in half.items():
+        module = Uncertainty(0.2, form).build(kinds)
+        c = torch.tensor([factors]).double()
+        weights = module.weights(losses, None, everything)
+        torch.testing.assert_close(weights, c * np.exp(-0.2))
+        expected = (c * np.exp(-0.2) * losses + 0.1).sum(-1)
+        torch.testing.assert_close(module.penalty(losses, everything), expected)
+        # Where the noise has converged, all forms give one over twice the loss.
+        module.log_var_.data = torch.log(2 * c * losses)
+        module.penalty(losses, everything).sum().backward()
+        torch.testing.assert_close(
+            module.log_var_.grad, torch.zeros(1, 3).double(), rtol=0, atol=1e-12
+        )
+        weights = module.weights(losses, None, everything)
+        torch.testing.assert_close(weights, 0.5 / losses)
+
+
 def test_the_penalty_is_least_at_the_log_of_the_loss():
     module = uncertainty(0.0, 3)
     losses = torch.tensor([[0.1, 1.0, 7.0], [2.0, 3.0, 0.5]]).double()
@@ -114,7 +141,7 @@ def test_the_penalty_is_least_at_the_log_of_the_loss():
     optimizer.step(closure)
     torch.testing.assert_close(module.log_var_, losses.log(), rtol=0, atol=1e-4)
     weights = module.weights(losses, None, everything)
-    torch.testing.assert_close(weights, 1 / losses, rtol=1e-3, atol=0)
+    torch.testing.assert_close(weights, 0.5 / losses, rtol=1e-3, atol=0)
 
 
 def test_uncertainty_neither_counts_nor_trains_absent_tasks():

@@ -271,6 +271,9 @@ class BankModule(nn.Module):
         self.embedding = EmbeddingBank(
             blueprint.encoders, blueprint.encoder_index, streams, dtype
         )
+        of_classes = tuple(n is not None for n in blueprint.n_classes)
+        if blueprint.row_tasks:
+            of_classes = of_classes[:1] * blueprint.n_tasks
         shape = BankShape(
             tuple(self.embedding.n_inputs),
             self.losses.n_outputs,
@@ -280,6 +283,7 @@ class BankModule(nn.Module):
             self.embedding.width,
             blueprint.input_shape,
             blueprint.task_names,
+            of_classes,
         )
         self.architecture = blueprint.architecture.check().build(shape, streams)
         self.weighting = blueprint.weighting.check().build(shape, streams)

@@ -10,7 +10,6 @@ from sklearn.exceptions import ConvergenceWarning
 from .._constraints import Interval, StrOptions
 from ._base import Weighting, WeightingModule
 
-
 # Rounding of one operation, which torch.finfo takes its time to look up.
 _ROUNDING = {t: torch.finfo(t).eps for t in (torch.float32, torch.float64)}
 
