@@ -30,6 +30,7 @@ from skmtl import (
     MAMLClassifier,
     MetaRidgeClassifier,
     PrototypicalClassifier,
+    ReptileClassifier,
     SiameseClassifier,
 )
 from skmtl.architecture import HardSharing, TorchModule
@@ -186,6 +187,20 @@ def mlp_models(minutes):
             **pairs | {"n_way": 30},
             n_query=4,
             max_iter=steps(2_000),
+        ),
+        # Copies of the network for each task make steps dear: a smaller one, small
+        # batches of tasks, and ten rows a class to learn from, as in its paper.
+        "Reptile": ReptileClassifier(
+            **shared
+            | {"architecture": HardSharing((128,), linear_skip=False), "n_support": 10},
+            n_way=N_WAY,
+            n_query=1,
+            meta_batch_size=5,
+            max_iter=steps(1_500),
+            n_inner_steps=5,
+            n_adapt_steps=30,
+            inner_lr=0.002,
+            lr=0.2,
         ),
     }
 
