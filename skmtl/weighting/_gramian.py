@@ -188,8 +188,8 @@ class GramianModule(WeightingModule):
             self._warned = True
             warnings.warn(
                 f"{self.name} did not converge on a batch; its last iterate is used. "
-                "Gradients that are almost parallel do that; a smaller lr, or "
-                f"float64 with {self.name}, may help.",
+                "Gradients that are almost parallel do that; dtype='float64' or a "
+                "smaller lr may help.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
