@@ -118,8 +118,8 @@ plt.show()
 # with few rows.
 #
 # *In level.* One number is all there is to learn, and the random intercept learns it as
-# well as it can be learned. The networks come close but not past it, and cost a
-# training each. The meta-learner's intervals above hold zero, with means just below.
+# well as it can be learned. The networks come close and not past it, and cost a
+# training each. The meta-learner's intervals above hold zero.
 #
 # So look at the second baseline before you train anything: where ``pooled_residual``
 # is as good as the rest, a pooled model and a mean are the answer. Many tables of

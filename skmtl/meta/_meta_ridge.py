@@ -157,7 +157,9 @@ class MetaRidgeRegressor(MetaRegressor):
     the spread of the members is added. It takes features and noise for known, and for
     column tasks the scale of the labels, too: where a new column brings a handful of
     labels it is far too small. One factor, ``std_scale_``, serves all numbers of rows,
-    so bands are a little narrow with one or two rows and wide with many.
+    so bands are narrow with no row or one and wide with many, the more so with dropout:
+    on sinusoids, bands of 90 % without a row held 73 % with a dropout of 0.3 and 87 %
+    without.
 
     The notes of :class:`MAMLRegressor` on tasks, scales, known tasks and the best
     iteration hold here as well.
