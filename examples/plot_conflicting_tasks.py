@@ -129,7 +129,8 @@ show(fits, names, "Tasks that pull apart")
 # %%
 # Equal weights follow the majority, and the third task learns nothing. So do weights
 # from losses, which take a task that does not get ahead for one that is done with the
-# trunk. NashMTL and UPGrad take no step by which a loss rises, and all three get a part.
+# trunk. NashMTL and UPGrad take no step by which a loss rises, and all three get a
+# part.
 #
 # Equal weights and those from losses look at no gradient and have no conflict to show.
 # The other two begin with heads of random signs, by which even the two friends
