@@ -16,6 +16,7 @@ from skmtl.weighting import (
     Equal,
     ExcessRisk,
     GradVac,
+    HeadRates,
     NashMTL,
     PCGrad,
     Uncertainty,
@@ -84,6 +85,26 @@ def test_three_hundred_row_tasks(row):
         assert conflict.shape == (3, 300, 300)
         # Most pairs of tasks never meet in a batch.
         assert np.isnan(conflict).mean() > 0.1
+
+
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if not isinstance(r.values[0].strategy, Equal)]
+)
+def test_every_weighting_changes_what_is_learned(row):
+    X, y = regression_data()
+    params = SMALL | {"max_epochs": 4, "n_estimators": 1, "dtype": "float64"}
+    plain, weighted = (
+        MultiTaskNetRegressor(weighting=w, **params).fit(X, y)
+        for w in (Equal(), clone(row.strategy))
+    )
+    assert np.abs(plain.predict(X) - weighted.predict(X)).max() > 1e-6
+    before, after = (
+        [p for n, p in m.architecture_.named_parameters() if n.startswith("layers.")]
+        for m in (plain, weighted)
+    )
+    if not isinstance(row.strategy, HeadRates):
+        moved = max((a - b).abs().max() for a, b in zip(before, after, strict=True))
+        assert moved > 1e-6
 
 
 @pytest.mark.parametrize("weighting", [DBMTL(), ExcessRisk(), GradVac()], ids=repr)
