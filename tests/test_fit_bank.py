@@ -249,7 +249,11 @@ def test_any_bank_trains_as_its_networks_one_by_one(
     row_tasks = draw(st.booleans())
     weighting = draw(
         st.sampled_from(
-            [Equal(), Uncertainty(), PCGrad("parameters" if row_tasks else "features")]
+            [
+                Equal(),
+                Uncertainty(),
+                PCGrad(gradients="parameters" if row_tasks else "features"),
+            ]
         )
     )
     data = make_data(

@@ -310,6 +310,8 @@ class Objective:
 _LEAST_SUM = 0.1
 
 
+# A network that diverges says so by its loss, and not by warnings of NumPy.
+@np.errstate(over="ignore", invalid="ignore")
 def rescaled(weights):
     """Rescale weights to sum to the number of tasks.
 

@@ -1,5 +1,6 @@
 """Gradients of single tasks: at the shared representation, or at the parameters."""
 
+import numpy as np
 import torch
 
 from .._bank import LinearBank
@@ -191,7 +192,10 @@ class TaskGradients:
         if head.device.type == "cpu" and few:
             # Small enough for the calls to cost more than the work; NumPy's cost less.
             head, at_outputs = head.numpy(), at_outputs.numpy()
-            return torch.from_numpy((at_outputs.mT @ at_outputs) * (head.mT @ head))
+            # A network that diverges says so by its loss, and not by warnings here.
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = (at_outputs.mT @ at_outputs) * (head.mT @ head)
+            return torch.from_numpy(found)
         by_output = (at_outputs.mT @ at_outputs) * (head.mT @ head)
         return self.tasks.join(self.tasks.join(by_output, dim=1), dim=2)
 

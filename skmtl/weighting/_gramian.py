@@ -199,6 +199,7 @@ class GramianModule(WeightingModule):
         self.held_.fill_(1.0)
         self._warned = False
 
+    @np.errstate(over="ignore", invalid="ignore")
     def weights(self, losses, gramian, present):
         """Weigh the tasks of one batch, or give the held weights.
 
