@@ -264,7 +264,8 @@ class TaskGradients:
             )
         ]
         jacobian, parts = self.taps.room(self.tasks.n_tasks)
-        widest = max(slope[0].numel() for *_, slope in chain)
+        n_rows = self.features.shape[1]
+        widest = n_rows * max(bank.weight.shape[2] for bank in self.taps.banks)
         size = max(1, _CACHED // (widest * len(jacobian)))
         for start in range(0, self.tasks.n_tasks, size):
             chunk = slice(start, start + size)

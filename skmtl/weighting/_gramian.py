@@ -221,7 +221,9 @@ class GramianModule(WeightingModule):
             return torch.where(present, self.held_.to(losses), 0.0)
         known = gramian.cpu().numpy().astype(np.float64)
         # Measured on gradients that are linearly dependent: below (10 + 0.6 n_tasks).
-        self.rounding = (16 + known.shape[1]) * _ROUNDING[gramian.dtype]
+        rounding = (16 + known.shape[1]) * _ROUNDING[gramian.dtype]
+        if rounding != self.rounding:  # torch looks at whatever a module is given
+            self.rounding = rounding
         here = present.cpu().numpy()
         losses_here = losses.cpu().numpy()
         if here.all():
@@ -244,7 +246,10 @@ class GramianModule(WeightingModule):
         # A trace that is finite bounds all inner products.
         trace = gramian.trace(axis1=1, axis2=2)
         every = np.arange(len(gramian))
-        size = trace / np.maximum(present.sum(1), 1)
+        n_present = gramian.shape[1]
+        if self._asked is not None:
+            n_present = np.maximum(present.sum(1), 1)
+        size = trace / n_present
         if (
             rests is None
             and self.due is None
