@@ -625,8 +625,9 @@ def gradients_of(training, batch):
     ],
     ids=["numbers", "classes", "rows"],
 )
+@pytest.mark.parametrize("n_networks", [1, 2])
 def test_products_equal_autograd_one_task_after_the_other(
-    architecture, labels, make_data, make_plan, monkeypatch
+    architecture, labels, n_networks, make_data, make_plan, monkeypatch
 ):
     data = make_data(weighted=True, **labels)
     weighting = PCGrad(gradients="parameters")
@@ -638,7 +639,7 @@ def test_products_equal_autograd_one_task_after_the_other(
             architecture=architecture,
             weighting=weighting,
         )
-        for k in range(2)
+        for k in range(n_networks)
     ]
     training = start_training(plans, data)
     batch = next(iter(training.batches))

@@ -272,7 +272,7 @@ class TaskGradients:
             at = self.at_features(chunk)[..., : hidden[-1].shape[-1]]
             for bank, turned, slope in reversed(chain):
                 at = at.mul_(slope)  # made here, and nobody else's
-                parts[bank.weight][:, chunk] = turned @ at
+                _multiply_into(parts[bank.weight][:, chunk], turned, at)
                 parts[bank.bias][:, chunk] = at.sum(2, keepdim=True)
                 if bank is not chain[0][0]:
                     wide = at.flatten(1, 2) @ bank.weight.detach().mT
@@ -339,6 +339,15 @@ class TaskGradients:
         table = rows.new_zeros(n_networks * (n_tasks + 1) * n_slots, width)
         table.index_copy_(0, place, rows.flatten(0, 1))
         return table.view(n_networks, n_tasks + 1, n_slots, width)[:, :-1]
+
+
+def _multiply_into(target, left, right):
+    """Multiply stacks of matrices, without a copy where there is one network."""
+    if len(target) == 1:
+        n_tasks = right.shape[1]
+        torch.bmm(left[0].expand(n_tasks, -1, -1), right[0], out=target[0])
+    else:
+        target.copy_(left @ right)
 
 
 class TaskIndex:
