@@ -86,6 +86,7 @@ def adapted_net(net, table, y, sample_weight, kind, task_types="auto"):
         heads = _free_heads(losses, features, encoded, weight, targets)
     blueprint = replace(
         net.blueprint,
+        architecture=net.blueprint.architecture.for_new_heads(net.module_.shape),
         targets=targets,
         losses=losses,
         n_tasks=len(names),

@@ -92,6 +92,133 @@ class LinearBank(nn.Module):
         return torch.baddbmm(self.bias, inputs, self.weight)
 
 
+class StackBank(nn.Module):
+    """Apply several linear maps a network: one an expert, or one a task.
+
+    All maps of all networks are one ``baddbmm``, networks before maps.
+
+    Parameters
+    ----------
+    n_networks, n_maps, n_in, n_out : int
+        Sizes.
+    device, dtype : torch.device and torch.dtype, optional
+        Of the tensors.
+
+    Attributes
+    ----------
+    weight : Parameter of shape (n_networks, n_maps, n_in, n_out)
+        One matrix a map.
+    bias : Parameter of shape (n_networks, n_maps, 1, n_out)
+        One bias a map.
+    """
+
+    def __init__(self, n_networks, n_maps, n_in, n_out, *, device=None, dtype=None):
+        super().__init__()
+        kwargs = {"device": device, "dtype": dtype}
+        sizes = n_networks, n_maps
+        self.weight = nn.Parameter(torch.zeros(*sizes, n_in, n_out, **kwargs))
+        self.bias = nn.Parameter(torch.zeros(*sizes, 1, n_out, **kwargs))
+
+    def reset(self, streams, purpose, n_in=None):
+        """Draw initial weights as :class:`LinearBank` does, map after map.
+
+        Parameters
+        ----------
+        streams : Streams
+            Where the numbers come from.
+        purpose : str
+            Names the layer in the streams.
+        n_in : sequence of int of length n_networks, optional
+            Unpadded widths; by default the whole width.
+
+        Returns
+        -------
+        self : StackBank
+            The layer itself.
+        """
+        _, n_maps, padded, n_out = self.weight.shape
+        widths = [padded] * len(streams.keys) if n_in is None else n_in
+
+        def draw(key, width):
+            generator = streams.generator(key, f"init {purpose}")
+            bound = 1 / math.sqrt(max(width, 1))
+            drawn = torch.rand(
+                (n_maps, width + 1, n_out), generator=generator, dtype=torch.float64
+            )
+            return drawn.mul_(2 * bound).sub_(bound)
+
+        with torch.no_grad():
+            self.weight.zero_()
+            for k, drawn in enumerate(streams.each(draw, widths)):
+                width = drawn.shape[1] - 1
+                self.weight[k, :, :width] = drawn[:, :-1].to(self.weight)
+                self.bias[k] = drawn[:, -1:].to(self.bias)
+        return self
+
+    def forward(self, inputs):
+        """Map the rows of every network by every map.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n_networks, n_maps, n_rows, n_in)
+            An axis of length 1 is repeated.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_maps, n_rows, n_out)
+            ``inputs @ weight + bias`` of each map.
+        """
+        inputs = inputs.expand(*self.weight.shape[:2], *inputs.shape[2:])
+        outputs = torch.baddbmm(
+            self.bias.flatten(0, 1), inputs.flatten(0, 1), self.weight.flatten(0, 1)
+        )
+        return outputs.unflatten(0, self.weight.shape[:2])
+
+
+class NormBank(nn.Module):
+    """Normalise the units of each row, with a scale and a shift a network.
+
+    Parameters
+    ----------
+    n_networks, n_units : int
+        Sizes.
+    device, dtype : torch.device and torch.dtype, optional
+        Of the tensors.
+
+    Attributes
+    ----------
+    scale, shift : Parameter of shape (n_networks, 1, n_units)
+        Ones and zeros at first. Weight decay acts on neither.
+
+    References
+    ----------
+    .. [1] J. Ba, J. Kiros, G. Hinton (2016). Layer Normalization, equation 4.
+       https://arxiv.org/abs/1607.06450
+    """
+
+    def __init__(self, n_networks, n_units, *, device=None, dtype=None):
+        super().__init__()
+        kwargs = {"device": device, "dtype": dtype}
+        self.scale = nn.Parameter(torch.ones(n_networks, 1, n_units, **kwargs))
+        self.shift = nn.Parameter(torch.zeros(n_networks, 1, n_units, **kwargs))
+
+    def forward(self, hidden):
+        """Normalise.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (n_networks, n_rows, n_units)
+            What the layer before gave.
+
+        Returns
+        -------
+        hidden : Tensor of shape (n_networks, n_rows, n_units)
+            Of mean 0 and variance 1 in each row, then scaled and shifted.
+        """
+        normal = nn.functional.layer_norm(hidden, hidden.shape[-1:])
+        return torch.addcmul(self.shift, normal, self.scale)
+
+
 class DropoutBank(nn.Module):
     """Drop units with one rate a network, from keyed streams.
 

@@ -30,6 +30,8 @@ class BankShape:
         knows them.
     of_classes : tuple of bool, length n_tasks, default=None
         Whether the labels of each task are classes; None for numbers everywhere.
+    owners : tuple of int, length n_outputs, default=None
+        Task of each output of column tasks; None for equally many a task.
     """
 
     n_inputs: tuple[int, ...]
@@ -41,6 +43,7 @@ class BankShape:
     input_shape: tuple[int, ...] | None = None
     task_names: tuple | None = None
     of_classes: tuple[bool, ...] | None = None
+    owners: tuple[int, ...] | None = None
 
     @property
     def n_networks(self):
@@ -51,3 +54,10 @@ class BankShape:
     def width(self):
         """Padded number of inputs, int."""
         return self.padded_width or max(1, *self.n_inputs)
+
+    @property
+    def task_of_output(self):
+        """Task of each output of column tasks, tuple of int of length n_outputs."""
+        if self.owners is not None:
+            return self.owners
+        return tuple(o * self.n_tasks // self.n_outputs for o in range(self.n_outputs))

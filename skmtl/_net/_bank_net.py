@@ -111,7 +111,7 @@ class BankNet(NeuralNet):
                 yield module(inputs, own)
 
     def features(self, table):
-        """Compute the shared representation of rows.
+        """Compute what linear heads of new tasks read.
 
         Parameters
         ----------
@@ -127,8 +127,8 @@ class BankNet(NeuralNet):
         if module.encoder.table.device.type != "cpu":
             module = copy.deepcopy(module).cpu().double()
         with torch.no_grad():
-            inputs = module.encoder(_tensor(table).double())
-            return module.features(inputs).numpy()
+            inputs = module.embedding(module.encoder(_tensor(table).double()))
+            return module.architecture.readout(inputs).numpy()
 
     def with_heads(self, blueprint, weight, bias):
         """Make a net with the same trunk and new linear heads.
@@ -149,13 +149,8 @@ class BankNet(NeuralNet):
         """
         net = type(self)(blueprint, decode=self.decode, device=self.device, verbose=0)
         net.initialize()
-        trunk = {
-            name: tensor
-            for name, tensor in self.module_.state_dict().items()
-            if name.startswith(("embedding.", "architecture."))
-            and not name.startswith("architecture.heads.")
-        }
-        net.module_.load_state_dict(trunk, strict=False)
+        net.module_.embedding.load_state_dict(self.module_.embedding.state_dict())
+        net.module_.architecture.take_trunk(self.module_.architecture)
         net.module_.architecture.set_linear_head(
             torch.from_numpy(weight), torch.from_numpy(bias)
         )

@@ -43,6 +43,12 @@ class ColumnLosses(nn.Module):
         alike = len(self._groups) == 1 and self._groups[0][0] == 1
         self._has_derivatives = alike and self.losses[0].has_derivatives
 
+    @property
+    def owners(self):
+        """Column of each output, list of int of length n_outputs."""
+        columns = enumerate(self.slices)
+        return [j for j, where in columns for _ in range(where.start, where.stop)]
+
     def take_networks(self, index):
         """Keep the hyperparameters of some networks.
 

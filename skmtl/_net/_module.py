@@ -257,6 +257,8 @@ class BankModule(nn.Module):
         From losses and gradients to weights.
     losses : ColumnLosses
         From outputs to the loss of each cell.
+    shape : BankShape
+        What the parts were built for.
     optimizer_class : type
         What trains it.
     """
@@ -284,7 +286,9 @@ class BankModule(nn.Module):
             blueprint.input_shape,
             blueprint.task_names,
             of_classes,
+            None if blueprint.row_tasks else tuple(self.losses.owners),
         )
+        self.shape = shape
         self.architecture = blueprint.architecture.check().build(shape, streams)
         self.weighting = blueprint.weighting.check().build(shape, streams)
         if self.weighting.needs == "jacobian":

@@ -36,6 +36,22 @@ class Architecture(Strategy):
         """
         raise NotImplementedError("abstract method")
 
+    def for_new_heads(self, shape):
+        """Choose the architecture that ``adapt`` puts linear heads of new tasks on.
+
+        Parameters
+        ----------
+        shape : BankShape
+            What the fitted module was built for.
+
+        Returns
+        -------
+        architecture : Architecture
+            Itself where its heads are linear in the features; otherwise one that
+            holds a whole module of this, and linear heads on its ``readout``.
+        """
+        return self
+
 
 class ArchitectureModule(nn.Module):
     """Base class of what ``Architecture.build`` returns.
@@ -85,6 +101,33 @@ class ArchitectureModule(nn.Module):
             What the heads read.
         """
         raise NotImplementedError("abstract method")
+
+    def readout(self, inputs):
+        """Compute what linear heads of new tasks read.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n_networks, n_rows, n_inputs)
+            Encoded rows.
+
+        Returns
+        -------
+        features : Tensor of shape (n_networks, n_rows, n_features)
+            By default those of all tasks. Of row tasks, :meth:`pooled_head` reads them.
+        """
+        return self.features(inputs)
+
+    def take_trunk(self, other):
+        """Copy all but the heads, for new heads on a frozen trunk.
+
+        Parameters
+        ----------
+        other : ArchitectureModule
+            The trunk is that of its ``for_new_heads``.
+        """
+        tensors = other.state_dict()
+        trunk = {n: t for n, t in tensors.items() if not n.startswith("heads.")}
+        self.load_state_dict(trunk, strict=False)
 
     def head(self, features, task=None):
         """Read the outputs off the shared representation.
