@@ -197,6 +197,13 @@ STRATEGIES = {
         Row(HardSharing((8, 4), activation="tanh", dropout=0.1), has_features=True),
         Row(HardSharing((8,), linear_skip=True, task_shrinkage=1.0), has_features=True),
         Row(HardSharing(()), has_features=True),
+        Row(HardSharing((8, 8), layer_norm=True, residual=True), has_features=True),
+        Row(
+            HardSharing((8,), activation="tanh", head_layer_sizes=(6, 4)),
+            has_features=True,
+            row_tasks=False,
+            row_error="gives hidden layers to column tasks",
+        ),
         Row(TorchModule(SmallTrunk, {"width": 16}), has_features=True),
     ],
     "weighting": [

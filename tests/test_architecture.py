@@ -80,6 +80,62 @@ def test_hard_sharing_equals_plain_networks(sizes, skip, activation, dropout):
         torch.testing.assert_close(outputs[k], network(inputs[k]))
 
 
+@given(
+    residual=st.booleans(),
+    layer_norm=st.booleans(),
+    towers=st.sampled_from([(), (3,), (4, 2)]),
+    sizes=st.sampled_from([(3, 3), (4, 2, 2), (3,), ()]),
+)
+def test_norms_residuals_and_towers_equal_plain_networks(
+    residual, layer_norm, towers, sizes
+):
+    """Inputs are as wide as a layer: the first layer adds nothing for that."""
+    architecture = HardSharing(
+        sizes,
+        activation="tanh",
+        residual=residual,
+        layer_norm=layer_norm,
+        head_layer_sizes=towers,
+    )
+    shape = BankShape((3, 3), 3, 2, dtype=torch.float64, owners=(0, 0, 1))
+    module = architecture.build(shape, Streams([(0,), (1,)])).eval()
+    for parameter in module.parameters():
+        parameter.data.normal_(generator=torch.Generator().manual_seed(3))
+    inputs = normal(2, 6, 3)
+    outputs = module(inputs)
+    for k in range(2):
+        hidden = inputs[k]
+        for i, layer in enumerate(module.layers):
+            new = hidden @ layer.weight[k] + layer.bias[k]
+            if layer_norm:
+                norm = module.norms[i]
+                centred = new - new.mean(1, keepdim=True)
+                variance = centred.square().mean(1, keepdim=True)
+                new = centred / (variance + 1e-5).sqrt()
+                new = new * norm.scale[k] + norm.shift[k]
+            adds = residual and i > 0 and sizes[i] == sizes[i - 1]
+            hidden = torch.tanh(new) + (hidden if adds else 0)
+        heads = module.heads
+        for o, t in enumerate((0, 0, 1)):
+            own = hidden
+            if towers:
+                width = towers[0]
+                where = slice(t * width, (t + 1) * width)
+                first = heads.first
+                own = torch.tanh(
+                    own @ first.weight[k, :, where] + first.bias[k, :, where]
+                )
+                for layer in heads.layers:
+                    own = torch.tanh(own @ layer.weight[k, t] + layer.bias[k, t])
+            expected = own @ heads.shared.weight[k, :, o] + heads.shared.bias[k, 0, o]
+            torch.testing.assert_close(outputs[k, :, o], expected)
+
+
+def test_row_tasks_have_no_towers():
+    with pytest.raises(ValueError, match="head_layer_sizes=\\(\\)"):
+        build(HardSharing((4,), head_layer_sizes=(3,)), row_tasks=True)
+
+
 def test_outputs_are_heads_of_features():
     module, inputs = build(HardSharing((4,), linear_skip=True)), normal(2, 6, 3)
     features = module.features(inputs)

@@ -1,21 +1,18 @@
 """One trunk for all tasks."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import torch
 from torch import nn
 
-from .._bank import DropoutBank, LinearBank
+from .._bank import DropoutBank, LinearBank, NormBank
 from .._constraints import Interval, StrOptions
+from ._activations import ACTIVATIONS
 from ._base import Architecture
+from ._heads import TowerHead
+from ._linear_readout import LinearReadout
+from ._sizes import checked_sizes
 from ._trunk import TrunkModule
-
-_ACTIVATIONS = {
-    "relu": nn.functional.relu,
-    "silu": nn.functional.silu,
-    "gelu": nn.functional.gelu,
-    "tanh": torch.tanh,
-}
 
 
 class HardSharing(Architecture):
@@ -35,6 +32,14 @@ class HardSharing(Architecture):
     linear_skip : "auto" or bool, default="auto"
         Whether the heads also read the encoded inputs, so that a linear model is a
         special case. "auto" is True for more than 100 inputs.
+    layer_norm : bool, default=False
+        Whether the units of each hidden layer are normalised in each row, before the
+        activation.
+    residual : bool, default=False
+        Whether a hidden layer as wide as the one before it is added to that one.
+    head_layer_sizes : sequence of int, default=()
+        Column tasks: units of hidden layers that each task has of its own, between the
+        shared layers and its outputs.
     task_shrinkage : float, default=10.0
         Row tasks: ridge strength on the deviation of a task from the shared head, in
         units of the loss of one labelled cell. Large values ignore the groups.
@@ -48,6 +53,11 @@ class HardSharing(Architecture):
     .. [1] R. Caruana (1997). Multitask Learning. Machine Learning 28, 41-75.
     .. [2] A. Gelman, J. Hill (2006). Data Analysis Using Regression and
        Multilevel/Hierarchical Models, chapter 12 (partial pooling).
+    .. [3] J. Ba, J. Kiros, G. Hinton (2016). Layer Normalization.
+       https://arxiv.org/abs/1607.06450
+    .. [4] Y. Gorishniy, I. Rubachev, V. Khrulkov, A. Babenko (2021). Revisiting Deep
+       Learning Models for Tabular Data, section 3.2 (residual layers for tables).
+       NeurIPS. https://arxiv.org/abs/2106.11959
 
     Examples
     --------
@@ -59,9 +69,12 @@ class HardSharing(Architecture):
     _fusable = ("dropout", "task_shrinkage")
     _parameter_constraints = {
         "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
-        "activation": [StrOptions(set(_ACTIVATIONS))],
+        "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "linear_skip": [StrOptions({"auto"}), "boolean"],
+        "layer_norm": ["boolean"],
+        "residual": ["boolean"],
+        "head_layer_sizes": ["array-like"],
         "task_shrinkage": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -72,12 +85,18 @@ class HardSharing(Architecture):
         activation="relu",
         dropout=0.0,
         linear_skip="auto",
+        layer_norm=False,
+        residual=False,
+        head_layer_sizes=(),
         task_shrinkage=10.0,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.dropout = dropout
         self.linear_skip = linear_skip
+        self.layer_norm = layer_norm
+        self.residual = residual
+        self.head_layer_sizes = head_layer_sizes
         self.task_shrinkage = task_shrinkage
 
     def build(self, shape, streams=None):
@@ -98,16 +117,34 @@ class HardSharing(Architecture):
         Raises
         ------
         ValueError
-            If a hidden size is not a positive integer.
+            If a size is not a positive integer, or row tasks are to have hidden
+            layers of their own.
         """
-        sizes = self.hidden_layer_sizes
-        sizes = (128, 128) if isinstance(sizes, str) else tuple(sizes)
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        sizes = checked_sizes(self, "hidden_layer_sizes", (128, 128))
+        towers = checked_sizes(self, "head_layer_sizes")
+        if towers and shape.row_tasks:
             raise ValueError(
-                "The 'hidden_layer_sizes' parameter of HardSharing must hold positive "
-                f"integers. Got {self.hidden_layer_sizes!r} instead."
+                "HardSharing(head_layer_sizes=...) gives hidden layers to column "
+                "tasks, and these are row tasks, whose heads deviate from a shared "
+                "one. Pass head_layer_sizes=(), or an architecture with more of its "
+                "own for each task."
             )
         return HardSharingModule(self, sizes, shape, streams)
+
+    def for_new_heads(self, shape):
+        """Choose the architecture that ``adapt`` puts linear heads of new tasks on.
+
+        Parameters
+        ----------
+        shape : BankShape
+            What the fitted module was built for.
+
+        Returns
+        -------
+        architecture : Architecture
+            Itself, if its heads are linear.
+        """
+        return LinearReadout.of(self, shape) if len(self.head_layer_sizes) else self
 
     def skips(self, n_inputs):
         """Tell whether the heads read the inputs.
@@ -143,11 +180,9 @@ class HardSharingModule(TrunkModule):
         Source of the initial weights.
     """
 
-    is_chain = True
-
     def __init__(self, strategy, sizes, shape, streams):
         super().__init__()
-        self.activation = _ACTIVATIONS[strategy.activation]
+        self.activation = ACTIVATIONS[strategy.activation]
         # By the network's own width, so that its bank does not matter.
         skips = [not sizes or strategy.skips(n) for n in shape.n_inputs]
         self.skip = any(skips)
@@ -155,13 +190,18 @@ class HardSharingModule(TrunkModule):
         self.register_buffer("skips", torch.tensor(skips, dtype=shape.dtype))
         rates = strategy.per_network("dropout", shape.n_networks).to(shape.dtype)
         self.layers = nn.ModuleList()
+        self.norms = nn.ModuleList()
         self.dropouts = nn.ModuleList()
+        self.residual = strategy.residual
+        self.is_chain = not strategy.layer_norm and not strategy.residual
         width = shape.width
         for i, size in enumerate(sizes):
             layer = LinearBank(shape.n_networks, width, size, dtype=shape.dtype)
             if streams is not None:
                 layer.reset(streams, f"layer {i}", shape.n_inputs if i == 0 else None)
             self.layers.append(layer)
+            if strategy.layer_norm:
+                self.norms.append(NormBank(shape.n_networks, size, dtype=shape.dtype))
             self.dropouts.append(DropoutBank(rates.clone(), f"dropout {i}"))
             width = size
         self.n_hidden = n_hidden = width if sizes else 0
@@ -169,7 +209,13 @@ class HardSharingModule(TrunkModule):
         widths = [
             n_hidden + n * skip for n, skip in zip(shape.n_inputs, skips, strict=True)
         ]
-        self.make_heads(strategy, shape, widths, streams)
+        towers = tuple(strategy.head_layer_sizes)
+        if not towers:
+            self.make_heads(strategy, shape, widths, streams)
+            return
+        self.heads = TowerHead(shape, self.n_features, towers, self.activation)
+        if streams is not None:
+            self.heads.reset(streams, [n_hidden or n for n in shape.n_inputs])
 
     def features(self, inputs):
         """Run the trunk.
@@ -185,8 +231,16 @@ class HardSharingModule(TrunkModule):
             The last hidden layer, and the inputs behind it with a linear skip.
         """
         hidden = inputs
-        for layer, dropout in zip(self.layers, self.dropouts, strict=True):
-            hidden = dropout(self.activation(layer(hidden)))
+        for i, (layer, dropout) in enumerate(
+            zip(self.layers, self.dropouts, strict=True)
+        ):
+            new = layer(hidden)
+            if self.norms:
+                new = self.norms[i](new)
+            new = dropout(self.activation(new))
+            # By the layers and not by the tensors: inputs may be as wide by chance.
+            adds = self.residual and i and new.shape[-1] == hidden.shape[-1]
+            hidden = hidden + new if adds else new
         if not self.skip:
             return hidden
         if not self.layers:
@@ -201,21 +255,22 @@ class HardSharingModule(TrunkModule):
         Returns
         -------
         banks : list of LinearBank or None
-            None with another activation than relu, a linear skip, dropout in training,
-            or row tasks.
+            None with another activation than relu, a linear skip, layer norm, residual
+            layers, dropout in training, layers of single tasks, or row tasks.
         """
         heads = self.heads.chain()
         plain = self.activation is nn.functional.relu and not self.skip
+        plain = plain and self.is_chain
         if heads is None or not plain or any(d.drops for d in self.dropouts):
             return None
         return [*self.layers, *heads]
 
     def shared_parameters(self):
-        """List the weights and biases of the hidden layers.
+        """List the weights and biases of the shared layers, and of their norms.
 
         Returns
         -------
         parameters : list of Parameter
             Each of shape (n_networks, ...).
         """
-        return list(self.layers.parameters())
+        return [*self.layers.parameters(), *self.norms.parameters()]

@@ -1,9 +1,11 @@
 """Heads: from features to the outputs of tasks."""
 
+import itertools
+
 import torch
 from torch import nn
 
-from .._bank import LinearBank, RowsBank, join_networks, join_tensors
+from .._bank import LinearBank, RowsBank, StackBank, join_networks, join_tensors
 
 
 class ColumnHead(nn.Module):
@@ -62,6 +64,150 @@ class ColumnHead(nn.Module):
             Free heads.
         """
         return None
+
+
+class TowerHead(nn.Module):
+    """Hidden layers of each column task, and its outputs from the last of them.
+
+    Parameters
+    ----------
+    shape : BankShape
+        Sizes of the bank.
+    n_features : int
+        What all tasks read.
+    sizes : sequence of int
+        Units of each hidden layer of a task; at least one.
+    activation : callable
+        Behind each hidden layer.
+
+    Attributes
+    ----------
+    first : LinearBank
+        The first hidden layers of all tasks side by side.
+    layers : ModuleList of StackBank
+        The further ones, a map a task.
+    shared : LinearBank
+        From the last hidden layer of a task to its outputs, side by side.
+    """
+
+    def __init__(self, shape, n_features, sizes, activation):
+        super().__init__()
+        n_networks, n_tasks, dtype = shape.n_networks, shape.n_tasks, shape.dtype
+        self.activation = activation
+        self.first = LinearBank(n_networks, n_features, n_tasks * sizes[0], dtype=dtype)
+        pairs = itertools.pairwise(sizes)
+        self.layers = nn.ModuleList(
+            StackBank(n_networks, n_tasks, *pair, dtype=dtype) for pair in pairs
+        )
+        self.shared = OwnOutputs(shape, sizes[-1])
+        self.n_first = sizes[0]
+
+    def reset(self, streams, fed):
+        """Draw initial weights.
+
+        Parameters
+        ----------
+        streams : Streams
+            Where the numbers come from.
+        fed : sequence of int, length n_networks
+            Features that are fed at first; the rest starts at zero.
+        """
+        self.first.reset(streams, "head layer 0", fed)
+        for i, layer in enumerate(self.layers, start=1):
+            layer.reset(streams, f"head layer {i}")
+        self.shared.reset(streams, "head")
+
+    def forward(self, features, task=None):
+        """Compute the towers of all tasks.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_networks, n_rows, n_features)
+            The shared representation.
+        task : None
+            Column tasks need none.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_rows, n_outputs)
+            Side by side.
+        """
+        hidden = self.activation(self.first(features))
+        hidden = hidden.unflatten(-1, (-1, self.n_first)).transpose(1, 2)
+        for layer in self.layers:
+            hidden = self.activation(layer(hidden))
+        return self.shared(hidden)
+
+    def chain(self):
+        """Have no chain: the tasks have layers of their own.
+
+        Returns
+        -------
+        banks : None
+            Nothing.
+        """
+        return None
+
+    def penalty(self, share):
+        """Add nothing.
+
+        Parameters
+        ----------
+        share : callable
+            Unused.
+
+        Returns
+        -------
+        penalty : None
+            Free heads.
+        """
+        return None
+
+
+class OwnOutputs(LinearBank):
+    """Read each output of column tasks off the features of its own task.
+
+    Parameters
+    ----------
+    shape : BankShape
+        Sizes of the bank.
+    n_hidden : int
+        Features of a task.
+
+    Attributes
+    ----------
+    weight : Parameter of shape (n_networks, n_hidden, n_outputs)
+        One column an output.
+    bias : Parameter of shape (n_networks, 1, n_outputs)
+        One number an output.
+    """
+
+    def __init__(self, shape, n_hidden):
+        super().__init__(shape.n_networks, n_hidden, shape.n_outputs, dtype=shape.dtype)
+        owners = shape.task_of_output
+        # An index for each network, because that is the first axis of every buffer.
+        self.register_buffer(
+            "owners", torch.tensor([owners] * shape.n_networks), persistent=False
+        )
+        self.single = list(owners) == list(range(shape.n_tasks))
+
+    def forward(self, hidden):
+        """Compute the outputs.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (n_networks, n_tasks, n_rows, n_hidden)
+            By task.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_rows, n_outputs)
+            Side by side.
+        """
+        if not self.single:
+            hidden = hidden.index_select(1, self.owners[0])
+        by_output = hidden @ self.weight.mT.unsqueeze(-1)
+        return by_output.squeeze(-1).mT + self.bias
 
 
 class RowHead(nn.Module):

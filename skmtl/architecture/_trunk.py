@@ -107,13 +107,15 @@ class TrunkModule(ArchitectureModule):
     def task_parameters(self):
         """List the heads of column tasks, or the deviations of row tasks.
 
+        Of heads with hidden layers it is the last layer.
+
         Returns
         -------
         parameters : list of Parameter
             See :meth:`ArchitectureModule.task_parameters`.
         """
-        if isinstance(self.heads, ColumnHead):
-            return list(self.heads.parameters())
+        if not isinstance(self.heads, RowHead):
+            return list(self.heads.shared.parameters())
         return [self.heads.deviation.weight]
 
     def linear_head(self):
