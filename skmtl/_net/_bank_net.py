@@ -93,22 +93,45 @@ class BankNet(NeuralNet):
         module = self.module_
         if module.training:
             module.eval()
+        with torch.no_grad():
+            for inputs, own in self._batches(table, task):
+                yield module(inputs, own)
+
+    def note_rows(self, table, task=None):
+        """Show the rows of training to the architecture, once it is trained.
+
+        Parameters
+        ----------
+        table : ndarray of shape (n_rows, n_features)
+            Raw rows.
+        task : ndarray of shape (n_rows,), int, optional
+            Row tasks.
+        """
+        module = self.module_.eval()
+        with torch.no_grad():
+            module.architecture.note_rows(
+                (module.embedding(inputs), own)
+                for inputs, own in self._batches(table, task)
+            )
+
+    def _batches(self, table, task):
+        """Yield encoded rows and their tasks, some rows at a time."""
+        module = self.module_
         chunk = _PREDICT_ROWS
         if len(table) > chunk:
             n_networks = len(module.encoder.order)
             fit = _PREDICT_FLOATS // (n_networks * module.architecture.widest)
             chunk = max(chunk, fit)
         parameter = next(module.architecture.parameters())
-        with torch.no_grad():
-            for start in range(0, len(table), chunk):
-                raw = _tensor(table[start : start + chunk])
-                raw = raw.to(module.encoder.table.dtype).to(parameter.device)
-                inputs = module.encoder(raw).to(parameter.dtype)
-                own = None
-                if task is not None:
-                    own = _tensor(task[start : start + chunk], raw.device)
-                    own = own.expand(len(module.encoder.order), -1)
-                yield module(inputs, own)
+        for start in range(0, len(table), chunk):
+            raw = _tensor(table[start : start + chunk])
+            raw = raw.to(module.encoder.table.dtype).to(parameter.device)
+            inputs = module.encoder(raw).to(parameter.dtype)
+            own = None
+            if task is not None:
+                own = _tensor(task[start : start + chunk], raw.device)
+                own = own.expand(len(module.encoder.order), -1)
+            yield inputs, own
 
     def features(self, table):
         """Compute what linear heads of new tasks read.

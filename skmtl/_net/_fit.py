@@ -72,7 +72,9 @@ def fit_bank(
     net = JointNet(
         blueprint, training, decode, on_epoch, **_settings(training, callbacks, verbose)
     )
-    return _trained(net, training), training
+    net = _trained(net, training)
+    net.note_rows(data.X, data.task)
+    return net, training
 
 
 def fit_episodes(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from .._bank import RowsBank
 from .._embedding_bank import EmbeddingBank
 from .._encoder_bank import EncodedColumns, EncoderBank
 from .._shape import BankShape
@@ -360,3 +361,23 @@ class BankModule(nn.Module):
         """
         shared = self.architecture.shared_parameters()
         return [*self.embedding.parameters(), *shared]
+
+    def leaves(self):
+        """List the tensors that gradients of the last pass go to.
+
+        Returns
+        -------
+        shared, own : list of Tensor
+            What every task trains, and the rest of the architecture. In place of the
+            rows of a table that is updated lazily, those that the pass selected.
+        """
+        ids = {id(parameter) for parameter in self.shared_parameters()}
+        shared, own = [], []
+        for part in (self.embedding, self.architecture):
+            for bank in part.modules():
+                selected = isinstance(bank, RowsBank) and bank.selected
+                for parameter in bank.parameters(recurse=False):
+                    leaf = selected[1] if selected else parameter
+                    if leaf.requires_grad:
+                        (shared if id(parameter) in ids else own).append(leaf)
+        return shared, own

@@ -165,11 +165,7 @@ class Objective:
         module, architecture = self.module, self.module.architecture
         weighting = module.weighting
         if not architecture.has_features:
-            raise ValueError(
-                f"{weighting.name} weighs tasks on a representation they share, and "
-                f"{type(architecture).__name__} has none. Use weighting=Equal(), or "
-                "another architecture."
-            )
+            return self._backward_apart(batch, n_steps)
         asks = weighting.needs != "losses" and self._are_due(n_steps)
         tapped = asks and weighting.gradients == "parameters"
         with self._taps if tapped else nullcontext():
@@ -221,6 +217,57 @@ class Objective:
         torch.autograd.backward(*zip(*starts, strict=True))
         if gradient is not None and tapped:
             self._add_shared_gradient(gradient)
+        return losses, weights
+
+    def _backward_apart(self, batch, n_steps):
+        """Weigh shared parameters where tasks read no common representation."""
+        module, weighting = self.module, self.module.weighting
+        if weighting.needs != "losses" and weighting.gradients == "features":
+            raise ValueError(
+                f"{weighting.name}(gradients='features') compares tasks on a "
+                f"representation that they share, and {module.architecture.name} has "
+                f"none. Pass {weighting.name}(gradients='parameters'), which compares "
+                "them on shared parameters, or another architecture."
+            )
+        asks = weighting.needs != "losses" and self._are_due(n_steps)
+        with self._taps if asks else nullcontext():
+            outputs = module(batch.inputs, batch.task)
+        tasks = self._tasks.of_batch(batch.task)
+        losses, at_cells = self._differentiate(outputs, batch)
+        present = self._present(batch)
+        learned = weighting.penalty(losses, present)
+        if learned is not None:
+            learned.sum().backward()
+        gradient = None
+        if asks:
+            at_outputs = at_cells * tasks.spread(self.per_unit)
+            # The outputs are where the graphs of all tasks begin.
+            gradients = TaskGradients(
+                module, outputs, outputs, outputs, at_outputs, tasks, self._taps
+            )
+            gradient, weights = self._ask(gradients, losses, present)
+        elif weighting.needs == "losses" or present is not self._held_for:
+            weights = rescaled(weighting.weights(losses, None, present))
+        else:
+            weights = self._held_weights
+        penalty = module.architecture.penalty(self._share(batch))
+        if penalty is not None:
+            penalty.sum().backward()
+        shared, own = module.leaves()
+        at_own = at_cells * tasks.spread(self.coefficients)
+        if gradient is not None:
+            self._add_shared_gradient(gradient)
+        elif shared:
+            found = torch.autograd.grad(
+                outputs,
+                shared,
+                at_own * tasks.spread(weights),
+                retain_graph=True,
+                materialize_grads=True,
+            )
+            for leaf, part in zip(shared, found, strict=True):
+                leaf.grad = part if leaf.grad is None else leaf.grad + part
+        torch.autograd.backward(outputs, at_own, inputs=own)
         return losses, weights
 
     def _are_due(self, n_steps):

@@ -59,8 +59,9 @@ class ArchitectureModule(nn.Module):
     Attributes
     ----------
     has_features : bool
-        Whether all tasks read one common representation. Gradient-based weightings
-        need it.
+        Whether all tasks read one common representation. Weightings that compare
+        gradients at the features need it. Where there is none, ``weights`` act on the
+        shared parameters by a second backward pass.
     is_chain : bool
         Whether the features are linear banks, each passed once and in order, with
         elementwise functions behind them; inputs may be appended. The gradients of all
@@ -71,6 +72,11 @@ class ArchitectureModule(nn.Module):
 
     has_features = True
     is_chain = False
+
+    @property
+    def name(self):
+        """How messages call it, str."""
+        return type(self).__name__.removesuffix("Module")
 
     @property
     def widest(self):
@@ -248,6 +254,15 @@ class ArchitectureModule(nn.Module):
         Gradients at the features are compared on these; None for all.
         """
         return None
+
+    def note_rows(self, batches):
+        """Take note of the rows of training, once, after it.
+
+        Parameters
+        ----------
+        batches : iterator of (inputs, task)
+            Tensors as :meth:`forward` takes them. What nobody asks for is not computed.
+        """
 
     def take_buffers(self, buffers, shape):
         """Take over what training with a network for each task did to the buffers.
