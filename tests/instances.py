@@ -26,7 +26,7 @@ from skmtl import (
     SiameseClassifier,
 )
 from skmtl._strategy import Strategy
-from skmtl.architecture import HardSharing, TorchModule
+from skmtl.architecture import HardSharing, MMoE, TorchModule
 from skmtl.encoding import Auto, Periodic, PiecewiseLinear, Raw, Standard
 from skmtl.loss import (
     AbsoluteError,
@@ -204,6 +204,8 @@ STRATEGIES = {
             row_tasks=False,
             row_error="gives hidden layers to column tasks",
         ),
+        Row(MMoE(3, (8,), activation="tanh"), has_features=True),
+        Row(MMoE(2, (8, 6), expert_dropout=0.1), has_features=True),
         Row(TorchModule(SmallTrunk, {"width": 16}), has_features=True),
     ],
     "weighting": [

@@ -3,6 +3,7 @@
 from .._shape import BankShape
 from ._base import Architecture, ArchitectureModule
 from ._hard_sharing import HardSharing
+from ._mmoe import MMoE
 from ._torch_module import TorchModule
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     "ArchitectureModule",
     "BankShape",
     "HardSharing",
+    "MMoE",
     "TorchModule",
 ]

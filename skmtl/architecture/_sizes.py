@@ -3,7 +3,7 @@
 from numbers import Integral
 
 
-def checked_sizes(strategy, name, auto=None):
+def checked_sizes(strategy, name, auto=None, n_least=0):
     """Read a sequence of layer sizes.
 
     Parameters
@@ -14,6 +14,8 @@ def checked_sizes(strategy, name, auto=None):
         Of the parameter.
     auto : tuple of int, optional
         What "auto" stands for.
+    n_least : int, default=0
+        Number of layers at least.
 
     Returns
     -------
@@ -23,7 +25,7 @@ def checked_sizes(strategy, name, auto=None):
     Raises
     ------
     ValueError
-        If a size is not a positive integer.
+        If a size is not a positive integer, or there are too few.
     """
     sizes = getattr(strategy, name)
     if isinstance(sizes, str):
@@ -33,5 +35,10 @@ def checked_sizes(strategy, name, auto=None):
         raise ValueError(
             f"The {name!r} parameter of {type(strategy).__name__} must hold positive "
             f"integers. Got {getattr(strategy, name)!r} instead."
+        )
+    if len(sizes) < n_least:
+        raise ValueError(
+            f"The {name!r} parameter of {type(strategy).__name__} must name at least "
+            f"{n_least} layer. Got {getattr(strategy, name)!r} instead."
         )
     return sizes
