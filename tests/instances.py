@@ -26,7 +26,7 @@ from skmtl import (
     SiameseClassifier,
 )
 from skmtl._strategy import Strategy
-from skmtl.architecture import HardSharing, MMoE, TorchModule
+from skmtl.architecture import CGC, PLE, HardSharing, MMoE, TorchModule
 from skmtl.encoding import Auto, Periodic, PiecewiseLinear, Raw, Standard
 from skmtl.loss import (
     AbsoluteError,
@@ -206,6 +206,10 @@ STRATEGIES = {
         ),
         Row(MMoE(3, (8,), activation="tanh"), has_features=True),
         Row(MMoE(2, (8, 6), expert_dropout=0.1), has_features=True),
+        Row(CGC(2, 1, (8,), activation="tanh"), has_features=True),
+        Row(CGC(1, 2, (6, 6), expert_dropout=0.1), has_features=True),
+        Row(PLE(2, 1, 1, (8,), activation="tanh"), has_features=False),
+        Row(PLE(3, 1, 2, (6, 6), expert_dropout=0.1), has_features=False),
         Row(TorchModule(SmallTrunk, {"width": 16}), has_features=True),
     ],
     "weighting": [

@@ -2,11 +2,15 @@
 
 from .._shape import BankShape
 from ._base import Architecture, ArchitectureModule
+from ._cgc import CGC
 from ._hard_sharing import HardSharing
 from ._mmoe import MMoE
+from ._ple import PLE
 from ._torch_module import TorchModule
 
 __all__ = [
+    "CGC",
+    "PLE",
     "Architecture",
     "ArchitectureModule",
     "BankShape",
