@@ -154,6 +154,8 @@ class Row:
         What it says where it does not.
     has_features : bool or None
         Architectures: whether tasks share a representation.
+    linear_heads : bool
+        Architectures: whether the heads of column tasks are one linear map.
     needs : {"losses", "gramian", "jacobian"} or None
         Weightings: what they see.
     learns : bool
@@ -169,6 +171,7 @@ class Row:
     row_tasks: bool = True
     row_error: str = "row tasks each row has one task"
     has_features: bool | None = None
+    linear_heads: bool = True
     needs: str | None = None
     learns: bool = False
     ignores_units: bool | None = None
@@ -201,15 +204,26 @@ STRATEGIES = {
         Row(
             HardSharing((8,), activation="tanh", head_layer_sizes=(6, 4)),
             has_features=True,
+            linear_heads=False,
             row_tasks=False,
             row_error="gives hidden layers to column tasks",
         ),
-        Row(MMoE(3, (8,), activation="tanh"), has_features=True),
-        Row(MMoE(2, (8, 6), expert_dropout=0.1), has_features=True),
-        Row(CGC(2, 1, (8,), activation="tanh"), has_features=True),
-        Row(CGC(1, 2, (6, 6), expert_dropout=0.1), has_features=True),
-        Row(PLE(2, 1, 1, (8,), activation="tanh"), has_features=False),
-        Row(PLE(3, 1, 2, (6, 6), expert_dropout=0.1), has_features=False),
+        Row(MMoE(3, (8,), activation="tanh"), has_features=True, linear_heads=False),
+        Row(MMoE(2, (8, 6), expert_dropout=0.1), has_features=True, linear_heads=False),
+        Row(CGC(2, 1, (8,), activation="tanh"), has_features=True, linear_heads=False),
+        Row(
+            CGC(1, 2, (6, 6), expert_dropout=0.1), has_features=True, linear_heads=False
+        ),
+        Row(
+            PLE(2, 1, 1, (8,), activation="tanh"),
+            has_features=False,
+            linear_heads=False,
+        ),
+        Row(
+            PLE(3, 1, 2, (6, 6), expert_dropout=0.1),
+            has_features=False,
+            linear_heads=False,
+        ),
         Row(TorchModule(SmallTrunk, {"width": 16}), has_features=True),
     ],
     "weighting": [

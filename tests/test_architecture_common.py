@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from skmtl import MAMLRegressor
+from skmtl import MAMLRegressor, MetaRidgeRegressor, PrototypicalClassifier
 from skmtl._net import fit_bank
 from skmtl._net._module import Blueprint
 from skmtl._net._training import BankTraining
@@ -330,3 +330,17 @@ def test_maml_starts_from_every_architecture(row):
     )
     model.fit(X, y, task=task)
     assert np.isfinite(model.predict(X, task=task)).all()
+
+
+@pytest.mark.parametrize("learner", [MetaRidgeRegressor, PrototypicalClassifier])
+@pytest.mark.parametrize("row", ROWS)
+def test_learners_of_linear_heads_take_them_or_name_what_is_missing(row, learner):
+    X, y, task = row_task_data()
+    if learner is PrototypicalClassifier:
+        y = (y > 0).astype(int)
+    model = learner(clone(row.strategy), max_iter=2, random_state=0, device="cpu")
+    if row.linear_heads:
+        assert np.isfinite(model.fit(X, y, task=task).score(X, y, task=task))
+    else:
+        with pytest.raises(ValueError, match=f"heads of {type(row.strategy).__name__}"):
+            model.fit(X, y, task=task)

@@ -91,6 +91,14 @@ class EpisodicModule(BankModule):
 
     def __init__(self, blueprint, streams=None):
         super().__init__(blueprint, streams)
+        learner = blueprint.learner
+        if learner.reads_features and self.architecture.linear_head() is None:
+            raise ValueError(
+                f"{type(learner).__name__.removesuffix('Learner')} learns linear heads "
+                f"on one representation, and the heads of {self.architecture.name} are "
+                "more than that. Take HardSharing or TorchModule, or adapt by "
+                "gradients: MAML and Reptile start from any architecture."
+            )
         self.learner = blueprint.learner.build(self, streams)
         self.use_streams(streams)
 

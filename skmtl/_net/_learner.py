@@ -8,7 +8,15 @@ from ._optimizer import BankAdamW
 
 
 class Learner(Strategy):
-    """Base class of the ways to learn from episodes: hyperparameters only."""
+    """Base class of the ways to learn from episodes: hyperparameters only.
+
+    Attributes
+    ----------
+    reads_features : bool
+        Whether it puts heads of its own on the features, in the place of linear ones.
+    """
+
+    reads_features = False
 
     def build(self, module, streams=None):
         """Make the module that works.

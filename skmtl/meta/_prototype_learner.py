@@ -21,6 +21,8 @@ _COSINE_SCALE = 10.0
 class PrototypeLearner(Learner):
     """Hyperparameters; see :class:`skmtl.PrototypicalClassifier`."""
 
+    reads_features = True
+
     def __init__(self, metric, n_components):
         self.metric = metric
         self.n_components = n_components

@@ -28,6 +28,8 @@ class RidgeLearner(Learner):
         Dimensions in which heads differ; None is all of them.
     """
 
+    reads_features = True
+
     def __init__(self, rank=None):
         self.rank = rank
 

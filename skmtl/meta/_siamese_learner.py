@@ -12,6 +12,8 @@ _EPS = 1e-12
 class SiameseLearner(Learner):
     """Hyperparameters; see :class:`skmtl.SiameseClassifier`."""
 
+    reads_features = True
+
     def __init__(self, loss, margin, exponent, n_components):
         self.loss = loss
         self.margin = margin
