@@ -26,7 +26,7 @@ from skmtl import (
     SiameseClassifier,
 )
 from skmtl._strategy import Strategy
-from skmtl.architecture import CGC, PLE, HardSharing, MMoE, TorchModule
+from skmtl.architecture import CGC, PLE, HardSharing, MMoE, SoftSharing, TorchModule
 from skmtl.encoding import Auto, Periodic, PiecewiseLinear, Raw, Standard
 from skmtl.loss import (
     AbsoluteError,
@@ -221,6 +221,16 @@ STRATEGIES = {
         ),
         Row(
             PLE(3, 1, 2, (6, 6), expert_dropout=0.1),
+            has_features=False,
+            linear_heads=False,
+        ),
+        Row(
+            SoftSharing((8,), activation="tanh", strength=1.0),
+            has_features=False,
+            linear_heads=False,
+        ),
+        Row(
+            SoftSharing((6, 6), penalty="trace"),
             has_features=False,
             linear_heads=False,
         ),

@@ -6,6 +6,7 @@ from ._cgc import CGC
 from ._hard_sharing import HardSharing
 from ._mmoe import MMoE
 from ._ple import PLE
+from ._soft_sharing import SoftSharing
 from ._torch_module import TorchModule
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "BankShape",
     "HardSharing",
     "MMoE",
+    "SoftSharing",
     "TorchModule",
 ]
