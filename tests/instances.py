@@ -26,7 +26,15 @@ from skmtl import (
     SiameseClassifier,
 )
 from skmtl._strategy import Strategy
-from skmtl.architecture import CGC, PLE, HardSharing, MMoE, SoftSharing, TorchModule
+from skmtl.architecture import (
+    CGC,
+    PLE,
+    CrossStitch,
+    HardSharing,
+    MMoE,
+    SoftSharing,
+    TorchModule,
+)
 from skmtl.encoding import Auto, Periodic, PiecewiseLinear, Raw, Standard
 from skmtl.loss import (
     AbsoluteError,
@@ -232,6 +240,12 @@ STRATEGIES = {
         Row(
             SoftSharing((6, 6), penalty="trace"),
             has_features=False,
+            linear_heads=False,
+        ),
+        Row(CrossStitch((8,)), has_features=True, linear_heads=False),
+        Row(
+            CrossStitch((6, 6), activation="tanh", own_share=0.6),
+            has_features=True,
             linear_heads=False,
         ),
         Row(TorchModule(SmallTrunk, {"width": 16}), has_features=True),

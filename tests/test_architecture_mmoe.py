@@ -11,30 +11,7 @@ from skmtl._streams import Streams
 from skmtl.architecture import BankShape, HardSharing, MMoE
 
 from .instances import exact, regression_data, row_task_data, small
-
-OWNERS = (0, 0, 1, 2)
-
-
-def build(architecture, owners=OWNERS, row_tasks=False, n_networks=2):
-    shape = BankShape(
-        (3,) * n_networks,
-        2 if row_tasks else len(owners),
-        3,
-        row_tasks,
-        torch.float64,
-        owners=None if row_tasks else owners,
-    )
-    streams = Streams([(k,) for k in range(n_networks)])
-    module = architecture.build(shape, streams).eval()
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        parameter.data.normal_(generator=generator)
-    return module
-
-
-def normal(*size, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*size, generator=generator, dtype=torch.float64)
+from .plain import OWNERS, assert_same_with_gradients, build, normal
 
 
 def plain_experts(experts, k, inputs, n_experts):
@@ -61,19 +38,6 @@ def plain_columns(module, k, inputs, n_experts):
         mixed = torch.einsum("re,erh->rh", logits.softmax(-1), hidden)
         outputs.append(mixed @ heads.weight[k, :, o] + heads.bias[k, 0, o])
     return torch.stack(outputs, dim=1)
-
-
-def assert_same_with_gradients(module, found, expected):
-    torch.testing.assert_close(found, expected)
-    parameters = list(module.parameters())
-    gradients = [
-        torch.autograd.grad(
-            outputs.tanh().sum(), parameters, materialize_grads=True, retain_graph=True
-        )
-        for outputs in (found, expected)
-    ]
-    for pair in zip(*gradients, strict=True):
-        torch.testing.assert_close(*pair)
 
 
 @given(n_experts=st.integers(1, 4), sizes=st.sampled_from([(4,), (5, 3), (2, 2, 2)]))

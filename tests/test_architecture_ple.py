@@ -13,24 +13,7 @@ from skmtl.architecture._by_task import RowsByTask
 from skmtl.weighting import PCGrad
 
 from .instances import exact, regression_data, row_task_data
-
-OWNERS = (0, 1, 1, 2)
-
-
-def build(architecture, row_tasks=False):
-    shape = BankShape(
-        (3, 3), 2 if row_tasks else 4, 3, row_tasks, torch.float64, owners=OWNERS
-    )
-    module = architecture.build(shape, Streams([(0,), (1,)])).eval()
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        parameter.data.normal_(generator=generator)
-    return module
-
-
-def normal(*size, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*size, generator=generator, dtype=torch.float64)
+from .plain import OWNERS, assert_same_with_gradients, build, normal, row_linear
 
 
 def expert(experts, k, e, inputs):
@@ -94,19 +77,6 @@ def levels_of(module):
     return [(module.experts, module.heads.own, module.heads.gate, None)]
 
 
-def assert_same_with_gradients(module, found, expected):
-    torch.testing.assert_close(found, expected)
-    parameters = list(module.parameters())
-    gradients = [
-        torch.autograd.grad(
-            outputs.tanh().sum(), parameters, materialize_grads=True, retain_graph=True
-        )
-        for outputs in (found, expected)
-    ]
-    for pair in zip(*gradients, strict=True):
-        torch.testing.assert_close(*pair)
-
-
 @given(
     n_levels=st.integers(0, 3),
     n_shared=st.integers(1, 2),
@@ -125,13 +95,6 @@ def test_columns_equal_plain_networks(n_levels, n_shared, n_own, sizes):
         for k in range(2)
     ]
     assert_same_with_gradients(module, module(inputs), torch.stack(expected))
-
-
-def row_linear(bank, k, t, row):
-    moved = bank.deviation.weight[k, t].unflatten(0, (-1, bank.shared.weight.shape[-1]))
-    return (
-        row @ (bank.shared.weight[k] + moved[:-1]) + bank.shared.bias[k, 0] + moved[-1]
-    )
 
 
 def plain_row(levels, head, k, t, row, n_shared, n_own):

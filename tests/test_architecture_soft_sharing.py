@@ -9,29 +9,12 @@ from hypothesis import strategies as st
 from skmtl._net import fit_bank
 from skmtl._streams import Streams
 from skmtl._tasks import check_task_data
-from skmtl.architecture import BankShape, HardSharing, SoftSharing
+from skmtl.architecture import HardSharing, SoftSharing
 from skmtl.architecture._tied import trace_norm
 from skmtl.weighting import HeadRates
 
 from .instances import exact, regression_data, row_task_data
-
-OWNERS = (0, 1, 1, 2)
-
-
-def build(architecture, row_tasks=False):
-    shape = BankShape(
-        (3, 3), 2 if row_tasks else 4, 3, row_tasks, torch.float64, owners=OWNERS
-    )
-    module = architecture.build(shape, Streams([(0,), (1,)])).eval()
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        parameter.data.normal_(generator=generator)
-    return module
-
-
-def normal(*size, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*size, generator=generator, dtype=torch.float64)
+from .plain import OWNERS, assert_same_with_gradients, build, normal
 
 
 def plain_weights(bank, k, t, strength):
@@ -46,19 +29,6 @@ def plain_hidden(module, k, t, inputs, strength):
         weight, bias = plain_weights(layer, k, t, strength)
         inputs = torch.tanh(inputs @ weight + bias)
     return inputs
-
-
-def assert_same_with_gradients(module, found, expected):
-    torch.testing.assert_close(found, expected)
-    parameters = list(module.parameters())
-    gradients = [
-        torch.autograd.grad(
-            outputs.tanh().sum(), parameters, materialize_grads=True, retain_graph=True
-        )
-        for outputs in (found, expected)
-    ]
-    for pair in zip(*gradients, strict=True):
-        torch.testing.assert_close(*pair)
 
 
 @given(

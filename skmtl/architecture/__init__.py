@@ -3,6 +3,7 @@
 from .._shape import BankShape
 from ._base import Architecture, ArchitectureModule
 from ._cgc import CGC
+from ._cross_stitch import CrossStitch
 from ._hard_sharing import HardSharing
 from ._mmoe import MMoE
 from ._ple import PLE
@@ -15,6 +16,7 @@ __all__ = [
     "Architecture",
     "ArchitectureModule",
     "BankShape",
+    "CrossStitch",
     "HardSharing",
     "MMoE",
     "SoftSharing",
