@@ -363,6 +363,26 @@ class RowsBank(nn.Module):
         gathered = table.index_select(0, ids)
         return gathered.view(*rows.shape, -1)
 
+    def penalty(self, share):
+        """Sum the squares of the rows that the last batch selected.
+
+        Parameters
+        ----------
+        share : callable
+            Returns a factor (n_networks, n_rows) on each row.
+
+        Returns
+        -------
+        penalty : Tensor of shape (n_networks,)
+            By network.
+        """
+        ids, rows = self.selected
+        n_networks, n_slots, _ = self.weight.shape
+        network = torch.div(ids, n_slots, rounding_mode="floor")
+        padded = nn.functional.pad(share(), (0, 1)).flatten()
+        cost = rows.square().sum(-1) * padded.index_select(0, ids)
+        return cost.new_zeros(n_networks).index_add(0, network, cost)
+
 
 def take_networks(module, index):
     """Copy a module with some of its networks.

@@ -238,7 +238,8 @@ class RowHead(nn.Module):
         columns = (n_hidden + 1) * n_outputs
         used = [(width + 1) * n_outputs for width in widths]
         self.deviation = RowsBank(n_networks, n_tasks, columns, used, dtype=dtype)
-        self.register_buffer("shrinkage", shrinkage.to(dtype))
+        # A copy: what two parts hold would count as one.
+        self.register_buffer("shrinkage", shrinkage.to(dtype, copy=True))
 
     def forward(self, features, task):
         """Compute the head of each row's task.
@@ -289,13 +290,7 @@ class RowHead(nn.Module):
             In expectation over batches, lambda times the squared norm of all
             deviations over the number of training rows.
         """
-        ids, rows = self.deviation.selected
-        n_networks, n_slots, _ = self.deviation.weight.shape
-        network = torch.div(ids, n_slots, rounding_mode="floor")
-        padded = nn.functional.pad(share(), (0, 1)).flatten()
-        cost = rows.square().sum(-1) * padded.index_select(0, ids)
-        total = cost.new_zeros(n_networks).index_add(0, network, cost)
-        return self.shrinkage * total
+        return self.shrinkage * self.deviation.penalty(share)
 
     def join_networks(self, parts):
         """Copy the heads of several banks into this one.
