@@ -79,11 +79,6 @@ def adapted_net(net, table, y, sample_weight, kind, task_types="auto"):
         transforms = _transforms_of_new_columns(net.blueprint.targets, kinds)
         targets.fit(labels, weight, losses, transforms)
     encoded = targets.encode(labels)
-    features = net.features(table)
-    if row_tasks:
-        heads = _deviating_heads(net, features, encoded, weight)
-    else:
-        heads = _free_heads(losses, features, encoded, weight, targets)
     blueprint = replace(
         net.blueprint,
         architecture=net.blueprint.architecture.for_new_heads(net.module_.shape),
@@ -93,6 +88,13 @@ def adapted_net(net, table, y, sample_weight, kind, task_types="auto"):
         row_tasks=False,
         dtype="float64",
     )
+    if blueprint.architecture.learns_tasks:
+        return net.with_learned_task(blueprint, table, encoded, weight), names
+    features = net.features(table)
+    if row_tasks:
+        heads = _deviating_heads(net, features, encoded, weight)
+    else:
+        heads = _free_heads(losses, features, encoded, weight, targets)
     return net.with_heads(blueprint, *heads), names
 
 

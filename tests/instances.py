@@ -33,6 +33,7 @@ from skmtl.architecture import (
     HardSharing,
     MMoE,
     SoftSharing,
+    TaskConditioned,
     TorchModule,
 )
 from skmtl.encoding import Auto, Periodic, PiecewiseLinear, Raw, Standard
@@ -248,6 +249,12 @@ STRATEGIES = {
             has_features=True,
             linear_heads=False,
         ),
+        Row(
+            TaskConditioned((16,), 2, activation="tanh", task_shrinkage=0.1),
+            has_features=False,
+            linear_heads=False,
+        ),
+        Row(TaskConditioned((8, 6)), has_features=False, linear_heads=False),
         Row(TorchModule(SmallTrunk, {"width": 16}), has_features=True),
     ],
     "weighting": [

@@ -170,13 +170,43 @@ class BankNet(NeuralNet):
         net : BankNet
             The trunk is copied; the history is shared.
         """
+        net = self._with_trunk(blueprint)
+        net.module_.architecture.set_linear_head(
+            torch.from_numpy(weight), torch.from_numpy(bias)
+        )
+        return net
+
+    def with_learned_task(self, blueprint, table, targets, weight):
+        """Make a net with the same trunk that learns one new task.
+
+        Parameters
+        ----------
+        blueprint : Blueprint
+            Of the new net, in float64.
+        table : ndarray of shape (n_rows, n_features)
+            Raw rows of the task.
+        targets, weight : ndarray of shape (n_rows, n_columns)
+            Encoded labels, 0 where missing, and their weights.
+
+        Returns
+        -------
+        net : BankNet
+            The trunk is copied; the history is shared.
+        """
+        net = self._with_trunk(blueprint)
+        module = net.module_.cpu()
+        with torch.no_grad():
+            inputs = module.embedding(module.encoder(_tensor(table).double()))
+        labels = (torch.from_numpy(part)[None] for part in (targets, weight))
+        module.architecture.learn_task(module.losses, inputs, *labels)
+        module.to(net.device)
+        return net
+
+    def _with_trunk(self, blueprint):
         net = type(self)(blueprint, decode=self.decode, device=self.device, verbose=0)
         net.initialize()
         net.module_.embedding.load_state_dict(self.module_.embedding.state_dict())
         net.module_.architecture.take_trunk(self.module_.architecture)
-        net.module_.architecture.set_linear_head(
-            torch.from_numpy(weight), torch.from_numpy(bias)
-        )
         net.module_.eval()
         net.history = self.history
         return net

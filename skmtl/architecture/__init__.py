@@ -8,6 +8,7 @@ from ._hard_sharing import HardSharing
 from ._mmoe import MMoE
 from ._ple import PLE
 from ._soft_sharing import SoftSharing
+from ._task_conditioned import TaskConditioned
 from ._torch_module import TorchModule
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "HardSharing",
     "MMoE",
     "SoftSharing",
+    "TaskConditioned",
     "TorchModule",
 ]

@@ -14,9 +14,13 @@ class Architecture(Strategy):
     reads_raw : bool
         Whether ``encoding=None`` hands the table over as it is, in any rank, instead
         of encoding it.
+    learns_tasks : bool
+        Whether its module has ``learn_task``, by which ``adapt`` learns a new group of
+        rows instead of a linear head.
     """
 
     reads_raw = False
+    learns_tasks = False
 
     def build(self, shape, streams=None):
         """Make the module.
