@@ -29,6 +29,7 @@ from skmtl._strategy import Strategy
 from skmtl.architecture import (
     CGC,
     PLE,
+    Attention,
     CrossStitch,
     HardSharing,
     MMoE,
@@ -255,6 +256,12 @@ STRATEGIES = {
             linear_heads=False,
         ),
         Row(TaskConditioned((8, 6)), has_features=False, linear_heads=False),
+        Row(Attention((16,)), has_features=True, linear_heads=False),
+        Row(
+            Attention((8, 6), 4, activation="tanh"),
+            has_features=True,
+            linear_heads=False,
+        ),
         Row(TorchModule(SmallTrunk, {"width": 16}), has_features=True),
     ],
     "weighting": [

@@ -1,6 +1,7 @@
 """Choices for ``architecture=``: how tasks share parameters."""
 
 from .._shape import BankShape
+from ._attention import Attention
 from ._base import Architecture, ArchitectureModule
 from ._cgc import CGC
 from ._cross_stitch import CrossStitch
@@ -16,6 +17,7 @@ __all__ = [
     "PLE",
     "Architecture",
     "ArchitectureModule",
+    "Attention",
     "BankShape",
     "CrossStitch",
     "HardSharing",
