@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from ._constraints import Interval, StrOptions
 from ._members import Members
 from ._net import Hyperparameters, NetworkPlan
+from ._pilot import run_pilot
 from ._tasks import check_class_weight, check_task_weights, target_transforms
 from .architecture import Architecture, HardSharing
 from .encoding import Auto, Encoding, Raw
@@ -151,7 +152,25 @@ class PlansNetworks:
             plans.append(
                 NetworkPlan(seed, train, valid, encoder, data.encoder, settings)
             )
-        return plans
+        return self._settled(plans, data, goes_on=encoders is not None)
+
+    def _settled(self, plans, data, goes_on):
+        """Let an architecture that asks see how the tasks get on."""
+        architecture = plans[0].hyperparameters.architecture
+        if not architecture.asks_pilot:
+            return plans
+        if goes_on:
+            settled = architecture.as_before(self.net_.blueprint.architecture)
+        else:
+            pilot = run_pilot(plans[0], data, device=self.device, dtype=self.dtype)
+            settled = architecture.after_pilot(pilot, data.task_names)
+        return [
+            replace(
+                plan,
+                hyperparameters=replace(plan.hyperparameters, architecture=settled),
+            )
+            for plan in plans
+        ]
 
     def _encoder(self, data, fold, rows, fitted):
         """Fit the encoder of a fold, or take the one that is there."""

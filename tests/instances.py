@@ -35,6 +35,7 @@ from skmtl.architecture import (
     MMoE,
     SoftSharing,
     TaskConditioned,
+    TaskGroups,
     TorchModule,
 )
 from skmtl.encoding import Auto, Periodic, PiecewiseLinear, Raw, Standard
@@ -260,6 +261,14 @@ STRATEGIES = {
         Row(
             Attention((8, 6), 4, activation="tanh"),
             has_features=True,
+            linear_heads=False,
+        ),
+        Row(
+            TaskGroups(hidden_layer_sizes=(8,)), has_features=False, linear_heads=False
+        ),
+        Row(
+            TaskGroups(hidden_layer_sizes=(6, 6), activation="tanh", threshold=1.0),
+            has_features=False,
             linear_heads=False,
         ),
         Row(TorchModule(SmallTrunk, {"width": 16}), has_features=True),

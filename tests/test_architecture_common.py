@@ -11,6 +11,7 @@ from skmtl import MAMLRegressor, MetaRidgeRegressor, PrototypicalClassifier
 from skmtl._net import fit_bank
 from skmtl._net._module import Blueprint
 from skmtl._net._training import BankTraining
+from skmtl._pilot import Pilot
 from skmtl._streams import Streams
 from skmtl.architecture import BankShape, TorchModule
 from skmtl.weighting import GradNorm, PCGrad, Uncertainty
@@ -31,6 +32,17 @@ ROWS = [
 OURS = [p for p in ROWS if not isinstance(p.values[0].strategy, TorchModule)]
 
 
+PILOT = Pilot(
+    np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+    np.array([0.3, 0.1, 0.2]),
+)
+
+
+def settled(architecture, names=(0, 1, 2)):
+    """Clone; what a fit would find out by a pilot is given."""
+    return clone(architecture).after_pilot(PILOT, names)
+
+
 def build(architecture, *, n_inputs=(3, 3), owners=(0, 1, 1, 2), row_tasks=False):
     """Make a module with random numbers everywhere."""
     n_outputs = 1 if row_tasks else len(owners)
@@ -44,7 +56,7 @@ def build(architecture, *, n_inputs=(3, 3), owners=(0, 1, 1, 2), row_tasks=False
         task_names=("a", "b", "c"),
     )
     streams = Streams([(k,) for k in range(len(n_inputs))])
-    module = clone(architecture).build(shape, streams)
+    module = settled(architecture, ("a", "b", "c")).build(shape, streams)
     generator = torch.Generator().manual_seed(0)
     for parameter in module.parameters():
         parameter.data.normal_(generator=generator)
@@ -135,7 +147,7 @@ def test_a_bank_equals_its_networks_one_by_one(
     if case == "rows" and not row.row_tasks:
         pytest.skip(row.row_error)
     data = make_data(**CASES[case])
-    architecture = clone(row.strategy)
+    architecture = settled(row.strategy, data.task_names)
     if "dropout" in architecture.get_params():
         architecture.set_params(dropout=0.3)
     rows = np.random.default_rng(0).permutation(40)
@@ -162,7 +174,7 @@ def test_networks_start_as_alone_whatever_stands_beside_them(row, row_tasks):
     if row_tasks and not row.row_tasks:
         pytest.skip(row.row_error)
     together, alone = (
-        clone(row.strategy).build(
+        settled(row.strategy).build(
             BankShape(widths, 1 if row_tasks else 3, 3, row_tasks, torch.float64),
             Streams(keys),
         )
@@ -183,7 +195,7 @@ def test_networks_start_as_alone_whatever_stands_beside_them(row, row_tasks):
 @pytest.mark.parametrize("row", OURS)
 def test_modules_keep_to_their_dtype(row, dtype):
     shape = BankShape((3,), 3, 3, False, dtype)
-    module = clone(row.strategy).build(shape, Streams([(0,)])).eval()
+    module = settled(row.strategy).build(shape, Streams([(0,)])).eval()
     floats = {p.dtype for p in module.state_dict().values() if p.is_floating_point()}
     assert floats == {dtype}
     assert module(torch.zeros(1, 6, 3, dtype=dtype)).dtype == dtype
@@ -243,7 +255,8 @@ def test_the_weighted_gradient_is_that_of_the_weighted_losses(
 ):
     """Shared parameters follow the weights, the rest does not."""
     data = make_data()
-    plan = make_plan(data, architecture=clone(row.strategy), weighting=Uncertainty())
+    architecture = settled(row.strategy, data.task_names)
+    plan = make_plan(data, architecture=architecture, weighting=Uncertainty())
     blueprint = Blueprint.from_plans([plan], data, "float64")
     training = BankTraining(blueprint, [plan], data, "cpu")
     training.module.eval()
@@ -309,7 +322,8 @@ def test_hyperparameters_that_fuse_train_side_by_side(row, make_data, make_plan)
     for name in type(row.strategy)._fusable:
         value = getattr(row.strategy, name)
         architectures = [
-            clone(row.strategy).set_params(**{name: v}) for v in (value, 0.5)
+            settled(row.strategy, data.task_names).set_params(**{name: v})
+            for v in (value, 0.5)
         ]
         plans = [make_plan(data, 0, architecture=a) for a in architectures]
         net, _ = fit_bank(plans, data, dtype="float64")

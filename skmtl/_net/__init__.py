@@ -1,7 +1,7 @@
 """Training: plans, batches, the optimizer and the skorch net. Only here is skorch."""
 
 from ._bank_net import BankNet
-from ._column_losses import ColumnLosses
+from ._column_losses import ColumnLosses, initial_bias
 from ._episodes import Episodes, EpisodeSettings, EpisodicPlan
 from ._fit import fit_bank, fit_episodes
 from ._join import joined_history
@@ -30,6 +30,7 @@ __all__ = [
     "RowsDataset",
     "fit_bank",
     "fit_episodes",
+    "initial_bias",
     "joined_history",
     "masked_mean",
     "threads_for",

@@ -10,6 +10,7 @@ from ._mmoe import MMoE
 from ._ple import PLE
 from ._soft_sharing import SoftSharing
 from ._task_conditioned import TaskConditioned
+from ._task_groups import TaskGroups
 from ._torch_module import TorchModule
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "MMoE",
     "SoftSharing",
     "TaskConditioned",
+    "TaskGroups",
     "TorchModule",
 ]

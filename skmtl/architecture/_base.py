@@ -22,6 +22,44 @@ class Architecture(Strategy):
     reads_raw = False
     learns_tasks = False
 
+    @property
+    def asks_pilot(self):
+        """Whether it has to know how the tasks get on before it is built, bool."""
+        return False
+
+    def after_pilot(self, pilot, task_names):
+        """Settle what was left to a short training with one trunk for all tasks.
+
+        Parameters
+        ----------
+        pilot : Pilot
+            ``affinity`` of shape (n_tasks, n_tasks), the mean cosine between gradients,
+            and ``unexplained`` of shape (n_tasks,), the loss over that of a constant.
+        task_names : sequence
+            Names of the tasks.
+
+        Returns
+        -------
+        architecture : Architecture
+            A clone that does not ask.
+        """
+        return self
+
+    def as_before(self, earlier):
+        """Take over what an earlier pilot settled, to train on.
+
+        Parameters
+        ----------
+        earlier : Architecture
+            Of the networks that are trained on.
+
+        Returns
+        -------
+        architecture : Architecture
+            A clone that does not ask.
+        """
+        return self
+
     def build(self, shape, streams=None):
         """Make the module.
 

@@ -256,15 +256,7 @@ class RowHead(nn.Module):
         outputs : Tensor of shape (n_networks, n_rows, n_outputs)
             Of each row's own task.
         """
-        own = self.deviation(task)
-        # A column of ones stands for the shift.
-        padded = nn.functional.pad(features, (0, 1), value=1.0)
-        if own.shape[-1] == padded.shape[-1]:
-            moved = (padded * own).sum(-1, keepdim=True)
-        else:
-            own = own.unflatten(-1, (padded.shape[-1], -1))
-            moved = (padded.unsqueeze(-2) @ own).squeeze(-2)
-        return self.shared(features) + moved
+        return self.shared(features) + moved(features, self.deviation(task))
 
     def chain(self):
         """Have no chain: deviations are more than a product.
@@ -310,3 +302,26 @@ class RowHead(nn.Module):
         )
         join_tensors([table[..., :-1, :] for table in tables], whole[..., :-1, :])
         join_tensors([table[..., -1, :] for table in tables], whole[..., -1, :])
+
+
+def moved(features, own):
+    """Compute what deviations of the heads add to the outputs.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_networks, n_rows, n_hidden)
+        What heads read.
+    own : Tensor of shape (n_networks, n_rows, (n_hidden + 1) * n_outputs)
+        The deviation of each row's task; the shift stands behind the features.
+
+    Returns
+    -------
+    moved : Tensor of shape (n_networks, n_rows, n_outputs)
+        By row.
+    """
+    # A column of ones stands for the shift.
+    padded = nn.functional.pad(features, (0, 1), value=1.0)
+    if own.shape[-1] == padded.shape[-1]:
+        return (padded * own).sum(-1, keepdim=True)
+    own = own.unflatten(-1, (padded.shape[-1], -1))
+    return (padded.unsqueeze(-2) @ own).squeeze(-2)

@@ -1,0 +1,134 @@
+"""A short training that tells how the tasks get on, for architectures that ask."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ._net import fit_bank, initial_bias
+from .architecture import HardSharing
+from .weighting import Weighting, WeightingModule
+
+# Networks and epochs; by measurement, see examples/benchmarks/bench_architecture.py.
+_N_NETWORKS = 4
+_N_EPOCHS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Pilot:
+    """What one trunk for all tasks tells about them.
+
+    Parameters
+    ----------
+    affinity : ndarray of shape (n_tasks, n_tasks)
+        Mean cosine between the gradients of two tasks at the shared parameters, over
+        steps and networks; 0 where two tasks never met.
+    unexplained : ndarray of shape (n_tasks,)
+        Loss on the held-out rows, or else on those of training, over that of the best
+        constant; small for tasks that are easy to tell.
+    """
+
+    affinity: np.ndarray
+    unexplained: np.ndarray
+
+
+def run_pilot(plan, data, *, device, dtype):
+    """Train a few small networks on the rows of one plan, and watch the tasks.
+
+    Parameters
+    ----------
+    plan : NetworkPlan
+        Its rows, encoder and settings; the networks have seeds of their own.
+    data : TaskData
+        What it trains on.
+    device, dtype : str
+        As for :func:`fit_bank`.
+
+    Returns
+    -------
+    pilot : Pilot
+        What was seen.
+    """
+    settings = replace(
+        plan.hyperparameters,
+        architecture=HardSharing((64,)),
+        weighting=Watch(),
+        max_epochs=_N_EPOCHS,
+        n_iter_no_change=None,
+    )
+    plans = [
+        replace(plan, seed=plan.seed + 1 + k, hyperparameters=settings)
+        for k in range(_N_NETWORKS)
+    ]
+    net, training = fit_bank(plans, data, device=device, dtype=dtype)
+    affinity = np.nanmean(np.stack(training.conflict_history), axis=0)
+    affinity = np.where(np.isfinite(affinity), affinity, 0.0)
+    np.fill_diagonal(affinity, 1.0)
+    held_out = training.validates
+    kind = "valid_losses" if held_out else "train_losses"
+    losses = np.min([row[kind] for row in net.history], axis=0)
+    rows = plan.valid_rows if held_out else plan.train_rows
+    constant = _constant_losses(plan, data, net.module_.losses, rows)
+    return Pilot((affinity + affinity.T) / 2, losses / constant)
+
+
+def _constant_losses(plan, data, losses, rows):
+    """Compute the losses of the best constants on some rows, by task."""
+    if data.row_tasks:
+        return np.ones(len(data.task_names))
+    weight = plan.weight(data)
+    train = plan.train_rows
+    bias = torch.tensor(initial_bias(plan, data.y[train], weight[train]))
+    targets = torch.tensor(plan.targets.encode(data.y[rows]))[None].double()
+    outputs = bias.double().expand(1, len(rows), -1)
+    cells = losses.double().cells(outputs, targets)[0].numpy()
+    own = np.where(weight[rows] > 0, weight[rows], 0.0)
+    total = np.maximum(own.sum(axis=0), 1e-300)
+    return np.maximum((np.where(own > 0, cells, 0.0) * own).sum(0) / total, 1e-12)
+
+
+class Watch(Weighting):
+    """Let every task count alike, and see the gradients."""
+
+    def build(self, shape, streams=None):
+        """Make the module.
+
+        Parameters
+        ----------
+        shape : BankShape
+            Unused.
+        streams : Streams, optional
+            Unused.
+
+        Returns
+        -------
+        module : WatchModule
+            Without parameters.
+        """
+        return WatchModule()
+
+
+class WatchModule(WeightingModule):
+    """The module that :class:`Watch` builds."""
+
+    needs = "gramian"
+    gradients = "parameters"
+
+    def weights(self, losses, gramian, present):
+        """Give ones.
+
+        Parameters
+        ----------
+        losses : Tensor of shape (n_networks, n_tasks)
+            Only its shape is read.
+        gramian : Tensor of shape (n_networks, n_tasks, n_tasks)
+            Noted by whoever asks.
+        present : Tensor of shape (n_networks, n_tasks), bool
+            Unused.
+
+        Returns
+        -------
+        weights : Tensor of shape (n_networks, n_tasks)
+            Ones.
+        """
+        return torch.ones_like(losses)
