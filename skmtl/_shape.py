@@ -61,3 +61,9 @@ class BankShape:
         if self.owners is not None:
             return self.owners
         return tuple(o * self.n_tasks // self.n_outputs for o in range(self.n_outputs))
+
+    @property
+    def names(self):
+        """Names of the tasks, tuple; positions where nobody knows names."""
+        fits = self.task_names is not None and len(self.task_names) == self.n_tasks
+        return tuple(self.task_names) if fits else tuple(range(self.n_tasks))

@@ -6,6 +6,7 @@ from ._base import Architecture, ArchitectureModule
 from ._cgc import CGC
 from ._cross_stitch import CrossStitch
 from ._hard_sharing import HardSharing
+from ._head_chain import HeadChain
 from ._mmoe import MMoE
 from ._ple import PLE
 from ._soft_sharing import SoftSharing
@@ -22,6 +23,7 @@ __all__ = [
     "BankShape",
     "CrossStitch",
     "HardSharing",
+    "HeadChain",
     "MMoE",
     "SoftSharing",
     "TaskConditioned",

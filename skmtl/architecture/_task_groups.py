@@ -223,7 +223,7 @@ class TaskGroups(Architecture):
         """
         n_tasks = shape.n_tasks
         if not isinstance(self.groups, str):
-            return self._given(_names(shape))
+            return self._given(shape.names)
         if n_tasks == 1:
             return [0]
         if self.affinity is None:
@@ -265,11 +265,6 @@ class TaskGroups(Architecture):
                 f"{affinity.shape}."
             )
         return (affinity + affinity.T) / 2
-
-
-def _names(shape):
-    fits = shape.task_names is not None and len(shape.task_names) == shape.n_tasks
-    return tuple(shape.task_names) if fits else tuple(range(shape.n_tasks))
 
 
 def in_order(labels):
@@ -343,7 +338,7 @@ class TaskGroupsModule(ApartModule):
     def __init__(self, strategy, sizes, shape, streams):
         super().__init__()
         numbers = strategy.group_numbers(shape)
-        names, n_groups = _names(shape), max(numbers) + 1
+        names, n_groups = shape.names, max(numbers) + 1
         self.groups_ = [
             [name for name, g in zip(names, numbers, strict=True) if g == group]
             for group in range(n_groups)
