@@ -14,7 +14,16 @@ from skmtl._net._training import BankTraining
 from skmtl._pilot import Pilot
 from skmtl._streams import Streams
 from skmtl.architecture import BankShape, TorchModule
-from skmtl.weighting import GradNorm, PCGrad, Uncertainty
+from skmtl.weighting import (
+    DBMTL,
+    FAMO,
+    MGDA,
+    GradDrop,
+    GradNorm,
+    HeadRates,
+    PCGrad,
+    Uncertainty,
+)
 
 from .instances import (
     STRATEGIES,
@@ -229,24 +238,88 @@ def test_numbers_and_classes_side_by_side(row):
 
 @pytest.mark.parametrize(
     "weighting",
-    [Uncertainty(), PCGrad(gradients="parameters"), GradNorm(), PCGrad()],
-    ids=["losses", "parameters", "features-GradNorm", "features-PCGrad"],
+    [
+        Uncertainty(),
+        FAMO(),
+        HeadRates(alpha=1.0),
+        PCGrad(gradients="parameters"),
+        MGDA(gradients="parameters", update_every=2),
+        GradDrop(gradients="parameters"),
+        DBMTL(),
+        GradNorm(),
+        PCGrad(),
+        GradDrop(),
+    ],
+    ids=lambda weighting: repr(weighting).replace("gradients=", ""),
 )
 @pytest.mark.parametrize("row", ROWS)
 def test_weightings_work_or_name_what_is_missing(row, weighting):
     X, y = regression_data()
     model = exact("regressor", architecture=clone(row.strategy), max_epochs=2)
     model.set_params(weighting=clone(weighting))
-    apart = getattr(weighting, "gradients", None) == "features" and (
-        row.has_features is False
-    )
-    if apart:
+    at_features = getattr(weighting, "gradients", None) == "features"
+    if at_features and row.has_features is False:
         names = f"{type(weighting).__name__}.*{type(row.strategy).__name__}"
         with pytest.raises(ValueError, match=names):
             model.fit(X, y)
     else:
         model.fit(X, missing(y))
         assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize(
+    "weighting", [Uncertainty(), PCGrad(gradients="parameters"), DBMTL()], ids=repr
+)
+@pytest.mark.parametrize("row", ROWS)
+def test_weightings_work_with_row_tasks(row, weighting):
+    if not row.row_tasks:
+        pytest.skip(row.row_error)
+    X, y, task = row_task_data()
+    model = exact("regressor", architecture=clone(row.strategy), max_epochs=2)
+    model.set_params(weighting=clone(weighting), batch_size=30)
+    model.fit(X, y, task=task)
+    assert np.isfinite(model.predict(X, task=task)).all()
+
+
+@pytest.mark.parametrize("row", OURS)
+def test_networks_of_tasks_nest_behind_networks(row):
+    """Weights for members x tasks on one axis are those networks one by one.
+
+    To second order: a step of each task's weights by gradient, and the gradient of the
+    loss after it.
+    """
+    module = build(row.strategy)
+    alone = build(row.strategy, n_inputs=(3,))
+    generator = torch.Generator().manual_seed(4)
+    start = {
+        name: torch.randn(6, *p.shape[1:], generator=generator, dtype=p.dtype) / 2
+        for name, p in module.named_parameters()
+    }
+    buffers = {
+        name: b.repeat_interleave(3, dim=0) for name, b in module.named_buffers()
+    }
+    inputs = torch.randn(6, 5, 3, generator=generator, dtype=torch.float64)
+
+    def after_a_step(run, weights, held, rows):
+        leaves = {n: w.requires_grad_() for n, w in weights.items()}
+        loss = torch.func.functional_call(run, leaves | held, (rows,)).square().sum()
+        found = torch.autograd.grad(
+            loss, list(leaves.values()), create_graph=True, materialize_grads=True
+        )
+        moved = {
+            n: w - 0.1 * g for (n, w), g in zip(leaves.items(), found, strict=True)
+        }
+        second = torch.func.functional_call(run, moved | held, (rows.flip(1),))
+        total = second.tanh().sum()
+        return torch.autograd.grad(total, list(leaves.values()), materialize_grads=True)
+
+    whole = after_a_step(module, start, buffers, inputs)
+    for k in range(6):
+        one = {n: w[k : k + 1].detach().clone() for n, w in start.items()}
+        held = {n: b[k : k + 1] for n, b in buffers.items()}
+        single = after_a_step(alone, one, held, inputs[k : k + 1])
+        for found, expected in zip(whole, single, strict=True):
+            torch.testing.assert_close(found[k], expected[0])
 
 
 @pytest.mark.parametrize("row", ROWS)
