@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from skmtl import MAMLRegressor
 from skmtl._streams import Streams
 from skmtl.architecture import BankShape, HardSharing, TaskConditioned
+from skmtl.architecture._task_conditioned import _GAIN
 
 from .instances import exact, regression_data, row_task_data
 from .plain import OWNERS, assert_same_with_gradients, build, normal, some_tasks
@@ -27,10 +28,11 @@ def plain_hidden(module, k, inputs, embedding):
 @given(sizes=SIZES, n_numbers=st.integers(1, 3))
 def test_columns_equal_plain_networks(sizes, n_numbers):
     module = build(TaskConditioned(sizes, n_numbers, activation="tanh"))
+    module.embedding.own.data /= _GAIN
     inputs, head, expected = normal(2, 6, 3), module.heads.shared, []
     for k in range(2):
         own = [
-            plain_hidden(module, k, inputs[k], module.embedding.own[k, t])
+            plain_hidden(module, k, inputs[k], _GAIN * module.embedding.own[k, t])
             for t in range(3)
         ]
         outputs = [own[t] @ head.weight[k, :, o] for o, t in enumerate(OWNERS)]
@@ -43,6 +45,7 @@ def test_rows_equal_plain_networks(sizes, n_numbers):
     module = build(TaskConditioned(sizes, n_numbers, activation="tanh"), row_tasks=True)
     rows = module.embedding.rows.weight
     rows.data[:, -1] = 0
+    rows.data /= _GAIN
     inputs, task, head, expected = (
         normal(2, 8, 3),
         some_tasks(),
@@ -51,7 +54,7 @@ def test_rows_equal_plain_networks(sizes, n_numbers):
     )
     for k in range(2):
         for r, t in enumerate(task[k]):
-            embedding = rows[k, t]
+            embedding = _GAIN * rows[k, t]
             outputs = plain_hidden(module, k, inputs[k, r], embedding) @ head.weight[k]
             outputs = outputs + head.bias[k, 0] + embedding @ module.shift.weight[k]
             expected.append(outputs)
@@ -102,11 +105,9 @@ def test_the_penalty_by_hand(row_tasks):
     module = build(architecture, row_tasks=row_tasks).train()
     share = torch.rand(2, 3, dtype=torch.float64)
     if row_tasks:
-        own = module.embedding.rows.weight[:, :-1]
         module.embedding.rows.lazy = True
         module(normal(2, 3, 3), torch.tensor([[0, 1, 2], [2, 1, 0]]))
-    else:
-        own = module.embedding.own
+    own = module.embeddings_
     expected = 3.0 * (own.square().sum(-1) * share).sum(-1)
     torch.testing.assert_close(module.penalty(lambda: share), expected)
 

@@ -39,7 +39,7 @@ class SoftSharing(Architecture):
         "l2" is the squared distance. "trace" is the trace norm, the sum of singular
         values, of the deviations of all tasks stacked as vectors: deviations then lie
         in few directions [3]_.
-    strength : float, default=10.0
+    strength : float, default=1.0
         How much the penalty counts, in units of the loss of one labelled cell.
     task_shrinkage : float, default=10.0
         Row tasks: ridge strength on the head that ``adapt`` gives a new group, in the
@@ -111,7 +111,7 @@ class SoftSharing(Architecture):
         activation="relu",
         dropout=0.0,
         penalty="l2",
-        strength=10.0,
+        strength=1.0,
         task_shrinkage=10.0,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes

@@ -17,6 +17,11 @@ from ._linear_readout import LinearReadout
 from ._new_task import NewTask
 from ._sizes import checked_sizes
 
+# Embeddings are this much times their parameters. Adam's steps are of one size for all,
+# and the few numbers of an embedding have a long way to go; by measurement, see
+# examples/benchmarks/bench_architecture.py.
+_GAIN = 10.0
+
 
 class TaskConditioned(Architecture):
     r"""Modulate one network by a learned embedding of the task.
@@ -625,9 +630,10 @@ class ColumnEmbedding(nn.Module):
         table : Tensor of shape (n_networks, n_tasks, n_numbers)
             With what the descriptors predict.
         """
+        own = _GAIN * self.own
         if self.predicted is None:
-            return self.own
-        return self.own + self.predicted(self.described[:, :-1])
+            return own
+        return own + self.predicted(self.described[:, :-1])
 
     def penalty(self, share):
         """Shrink them.
@@ -642,7 +648,8 @@ class ColumnEmbedding(nn.Module):
         penalty : Tensor of shape (n_networks,)
             Without what the descriptors predict.
         """
-        return self.shrinkage * (self.own.square().sum(-1) * share()).sum(-1)
+        size = (self.own.square().sum(-1) * share()).sum(-1)
+        return _GAIN**2 * self.shrinkage * size
 
 
 class RowEmbedding(nn.Module):
@@ -680,7 +687,7 @@ class RowEmbedding(nn.Module):
         embedding : Tensor of shape (n_networks, n_rows, n_numbers)
             Zero for no task.
         """
-        own = self.rows(task)
+        own = _GAIN * self.rows(task)
         if self.predicted is None:
             return own
         # The tasks of all networks are described alike.
@@ -695,7 +702,7 @@ class RowEmbedding(nn.Module):
         table : Tensor of shape (n_networks, n_tasks, n_numbers)
             With what the descriptors predict.
         """
-        own = self.rows.weight[:, :-1]
+        own = _GAIN * self.rows.weight[:, :-1]
         if self.predicted is None:
             return own
         return own + self.predicted(self.described[:, :-1])
@@ -713,7 +720,7 @@ class RowEmbedding(nn.Module):
         penalty : Tensor of shape (n_networks,)
             Without what the descriptors predict.
         """
-        return self.shrinkage * self.rows.penalty(share)
+        return _GAIN**2 * self.shrinkage * self.rows.penalty(share)
 
 
 def _describe(part, shape, n_numbers, described):

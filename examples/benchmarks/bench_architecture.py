@@ -1,0 +1,203 @@
+"""When one trunk hurts: which way of sharing wins it back, and what each costs.
+
+Nine targets of 1000 rows: two groups of four that have nothing in common, and an
+outlier. The oracle gives each group its trunk. Then the groups that TaskGroups finds,
+steps of experts and of tied networks beside hard sharing, and one embedding a group on
+2400 groups of rows. Three minutes on one thread.
+"""
+
+import time
+
+import numpy as np
+import torch
+from _report import print_setting, print_table
+from sklearn.metrics import adjusted_rand_score
+
+from skmtl import MultiTaskNetRegressor
+from skmtl._streams import Streams
+from skmtl.architecture import (
+    CGC,
+    PLE,
+    Attention,
+    BankShape,
+    CrossStitch,
+    HardSharing,
+    HeadChain,
+    MMoE,
+    SoftSharing,
+    TaskConditioned,
+    TaskGroups,
+)
+
+GROUPS = [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+WIDE = (16, 16)
+
+
+def draw(seed, n_samples=1000, noise=0.3, n_test=2000):
+    """Draw training rows, and test rows whose targets have no noise."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples + n_test, 10))
+    columns = []
+    for group in GROUPS[:2]:
+        hidden = np.tanh(X @ rng.normal(size=(10, 3)))
+        columns += [hidden @ (1 + 0.4 * rng.normal(size=3)) for _ in group]
+    columns.append(np.sin(X @ rng.normal(size=10)))
+    truth = np.stack(columns, axis=1)
+    truth /= truth.std(axis=0)
+    y = truth + noise * rng.normal(size=truth.shape)
+    return X[:n_samples], y[:n_samples], X[n_samples:], truth[n_samples:]
+
+
+ARCHITECTURES = {
+    "HardSharing": HardSharing(WIDE),
+    "every task alone": TaskGroups([[t] for t in range(9)], hidden_layer_sizes=WIDE),
+    "oracle groups": TaskGroups(GROUPS, hidden_layer_sizes=WIDE),
+    "TaskGroups": TaskGroups(hidden_layer_sizes=WIDE),
+    "MMoE": MMoE(4, WIDE),
+    "CGC": CGC(2, 1, WIDE),
+    "PLE": PLE(2, 2, 1, WIDE[:1]),
+    "SoftSharing": SoftSharing(WIDE),
+    "CrossStitch": CrossStitch(WIDE),
+    "Attention": Attention(WIDE),
+    "TaskConditioned": TaskConditioned(WIDE),
+    "HeadChain": HeadChain(hidden_layer_sizes=WIDE),
+}
+
+
+def heal(n_seeds=3):
+    """Score every architecture where hard sharing suffers."""
+    errors = {name: [] for name in ARCHITECTURES}
+    seconds = dict.fromkeys(ARCHITECTURES, 0.0)
+    for seed in range(n_seeds):
+        X, y, X_test, truth = draw(seed)
+        for name, architecture in ARCHITECTURES.items():
+            model = MultiTaskNetRegressor(
+                architecture, n_estimators=4, random_state=seed, device="cpu"
+            )
+            start = time.perf_counter()
+            model.fit(X, y)
+            seconds[name] += (time.perf_counter() - start) / n_seeds
+            error = (model.predict(X_test) - truth) ** 2
+            errors[name].append([error.mean(), error[:, 8].mean()])
+    errors = {name: np.mean(rows, axis=0) for name, rows in errors.items()}
+    hard, oracle = errors["HardSharing"][0], errors["oracle groups"][0]
+    won = {n: (hard - e[0]) / (hard - oracle) for n, e in errors.items()}
+    print(f"Mean squared error over {n_seeds} seeds, in variances of the targets\n")
+    print_table(
+        ["architecture", "all", "outlier", "won back", "seconds"],
+        [
+            [n, f"{e[0]:.3f}", f"{e[1]:.3f}", f"{won[n]:.0%}", f"{seconds[n]:.1f}"]
+            for n, e in errors.items()
+        ],
+    )
+    others = set(ARCHITECTURES) - {"HardSharing", "every task alone", "oracle groups"}
+    assert sum(won[name] >= 0.8 for name in others) >= 3
+    assert won["TaskGroups"] >= 0.95
+
+
+def find_groups(n_seeds=10):
+    """Compare the groups that are found with the true ones."""
+    truth = np.repeat([0, 1, 2], [len(group) for group in GROUPS])
+    rows = []
+    for noise in (0.3, 1.0):
+        scores = []
+        for seed in range(n_seeds):
+            X, y, _, _ = draw(seed, 400, noise)
+            model = MultiTaskNetRegressor(
+                TaskGroups(hidden_layer_sizes=(8,)),
+                n_estimators=1,
+                max_epochs=1,
+                random_state=seed,
+                device="cpu",
+            )
+            found = np.zeros(9)
+            for number, group in enumerate(model.fit(X, y).architecture_.groups_):
+                found[group] = number
+            scores.append(adjusted_rand_score(truth, found))
+        rows.append([noise, f"{np.mean(scores):.2f}", f"{np.min(scores):.2f}"])
+    print(f"Adjusted Rand index of the groups found, {n_seeds} seeds, 400 rows\n")
+    print_table(["noise", "mean", "least"], rows)
+    assert float(rows[0][1]) >= 0.9
+
+
+def step_seconds(architecture, n_networks, n_tasks, n_rows=256, n_inputs=20):
+    """Time a forward and backward pass and an update, the median of many."""
+    shape = BankShape((n_inputs,) * n_networks, n_tasks, n_tasks)
+    streams = Streams([(k,) for k in range(n_networks)])
+    module = architecture.build(shape, streams).train()
+    optimizer = torch.optim.AdamW(module.parameters(), fused=True)
+    inputs, seconds = torch.randn(n_networks, n_rows, n_inputs), []
+    for _ in range(100):
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        module(inputs).square().mean().backward()
+        optimizer.step()
+        seconds.append(time.perf_counter() - start)
+    return np.median(seconds)
+
+
+def steps():
+    """Time experts and tied networks beside the same arithmetic in hard sharing."""
+    rows = []
+    for n in (1, 8):
+        experts = step_seconds(MMoE(4, (64, 64)), n, 3)
+        wide = step_seconds(HardSharing((256, 256)), n, 3)
+        tied = step_seconds(SoftSharing((64, 64)), n, 8)
+        apart = step_seconds(HardSharing((64, 64)), 8 * n, 1)
+        rows.append([n, f"{experts / wide:.2f}", f"{tied / apart:.2f}"])
+        assert experts < 1.3 * wide
+        assert tied < 1.5 * apart
+    print(
+        "A step of 4 experts over one of as wide a trunk; of 8 tied networks over one"
+    )
+    print("of 8 networks\n")
+    print_table(["networks", "MMoE", "SoftSharing"], rows)
+
+
+def many_groups(n_groups=2400, n_rows=10):
+    """Fit thousands of groups, with an embedding each and pooled."""
+    rng = np.random.default_rng(0)
+    n_samples = 2 * n_groups * n_rows
+    X = rng.normal(size=(n_samples, 10))
+    task = rng.permutation(np.arange(n_samples) % n_groups)
+    nature = rng.normal(size=(n_groups, 2))[task]
+    y = np.sin(X[:, 0]) + nature[:, 0] * X[:, 1] + nature[:, 1]
+    y += np.tanh(2 * nature[:, 0] * X[:, 2]) + 0.3 * rng.normal(size=n_samples)
+    train = rng.random(n_samples) < 0.5
+    rows, times = [], {}
+    for name, architecture, grouped in (
+        ("pooled", HardSharing(), False),
+        ("HardSharing", HardSharing(), True),
+        ("TaskConditioned", TaskConditioned(), True),
+    ):
+        model = MultiTaskNetRegressor(
+            architecture,
+            n_estimators=2,
+            max_epochs=20,
+            n_iter_no_change=None,
+            random_state=0,
+            device="cpu",
+        )
+        start = time.perf_counter()
+        model.fit(X[train], y[train], task=task[train] if grouped else None)
+        times[name] = time.perf_counter() - start
+        found = model.predict(X[~train], task=task[~train] if grouped else None)
+        score = 1 - np.mean((found - y[~train]) ** 2) / y[~train].var()
+        ratio = times[name] / times["pooled"]
+        rows.append([name, f"{score:.3f}", f"{times[name]:.1f}", f"{ratio:.2f}"])
+    print(
+        f"{n_groups} groups of {n_rows} rows on average, 20 epochs, as a fit does it:"
+    )
+    print("held-out rows are scored after each\n")
+    print_table(["", "R2", "seconds", "over pooled"], rows)
+    assert times["TaskConditioned"] < 1.5 * times["pooled"]
+    assert float(rows[2][1]) > float(rows[1][1])
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print_setting()
+    heal()
+    find_groups()
+    steps()
+    many_groups()
