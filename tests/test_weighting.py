@@ -437,14 +437,32 @@ def test_row_tasks_at_the_features_raise_naming_the_cure(
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS[1:], ids=repr)
-def test_an_architecture_without_features_raises_naming_both(
-    weighting, make_data, make_plan, monkeypatch
+def test_an_architecture_without_features_weighs_parameters_or_says_why_not(
+    weighting, make_data, make_plan, raw_outputs, monkeypatch
 ):
-    monkeypatch.setattr(HardSharingModule, "has_features", False)
+    """Two backward passes give what one in two parts gives."""
     data = make_data()
+    # Not a chain: the quick way through one begins at features.
+    architecture = HardSharing((5, 5), activation="tanh", residual=True)
+    plan = make_plan(data, weighting=weighting, architecture=architecture)
+    built = weighting.build(BankShape((3,), 3, 3, task_names=(0, 1, 2)))
     name = type(weighting).__name__
-    with pytest.raises(ValueError, match=rf"(?s){name}.*HardSharing"):
-        fit_bank([make_plan(data, weighting=weighting)], data)
+    if built.needs != "losses" and built.gradients == "features":
+        monkeypatch.setattr(HardSharingModule, "has_features", False)
+        with pytest.raises(ValueError, match=rf"(?s){name}.*HardSharing"):
+            fit_bank([plan], data)
+        return
+    net, training = fit_bank([plan], data, dtype="float64")
+    monkeypatch.setattr(HardSharingModule, "has_features", False)
+    monkeypatch.setattr(HardSharingModule, "linear_head", lambda self: None)
+    again, apart = fit_bank([plan], data, dtype="float64")
+    torch.testing.assert_close(
+        raw_outputs(again, data), raw_outputs(net, data), rtol=1e-6, atol=1e-8
+    )
+    for found, expected in zip(
+        apart.weight_history, training.weight_history, strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 
 # -- in training: methods that see the jacobian ----------------------------------
