@@ -61,12 +61,15 @@ def run_pilot(plan, data, *, device, dtype):
         for k in range(_N_NETWORKS)
     ]
     net, training = fit_bank(plans, data, device=device, dtype=dtype)
-    affinity = np.nanmean(np.stack(training.conflict_history), axis=0)
-    affinity = np.where(np.isfinite(affinity), affinity, 0.0)
+    cosines = np.stack(training.conflict_history)
+    met = np.isfinite(cosines)
+    affinity = np.where(met, cosines, 0.0).sum(0) / np.maximum(met.sum(0), 1)
     np.fill_diagonal(affinity, 1.0)
     held_out = training.validates
     kind = "valid_losses" if held_out else "train_losses"
-    losses = np.min([row[kind] for row in net.history], axis=0)
+    losses = np.array([row[kind] for row in net.history], float)
+    # Tasks without held-out labels come last.
+    losses = np.where(np.isfinite(losses), losses, np.inf).min(axis=0)
     rows = plan.valid_rows if held_out else plan.train_rows
     constant = _constant_losses(plan, data, net.module_.losses, rows)
     return Pilot((affinity + affinity.T) / 2, losses / constant)

@@ -179,6 +179,45 @@ def test_a_bank_equals_its_networks_one_by_one(
 
 @pytest.mark.parametrize("row_tasks", [False, True], ids=["columns", "rows"])
 @pytest.mark.parametrize("row", OURS)
+def test_networks_of_other_widths_train_and_join(
+    row, row_tasks, make_data, make_plan, assert_one_by_one
+):
+    """What is padding in a bank has no say, and finds its place in a wider one."""
+    if row_tasks and not row.row_tasks:
+        pytest.skip(row.row_error)
+    data = make_data(n_features=4, row_tasks=row_tasks)
+    wide = make_plan(data).encoder
+    narrow = type(wide)(
+        *(getattr(wide, name)[:2] for name in wide.__dataclass_fields__)
+    )
+    architecture = settled(row.strategy, data.task_names)
+    plans = [
+        make_plan(data, seed, encoder=encoder, architecture=architecture)
+        for seed, encoder in enumerate((narrow, wide))
+    ]
+    net, _ = assert_one_by_one(plans, data)
+    parts = [fit_bank([plan], data, dtype="float64")[0] for plan in plans]
+    joined = type(net).join(parts)
+    whole, again = (
+        torch.cat(list(n.outputs(data.X, data.task)), dim=1) for n in (net, joined)
+    )
+    torch.testing.assert_close(again, whole)
+
+
+@pytest.mark.parametrize("row_tasks", [False, True], ids=["columns", "rows"])
+@pytest.mark.parametrize("row", ROWS)
+def test_a_single_task_is_learned(row, row_tasks):
+    if row_tasks and not row.row_tasks:
+        pytest.skip(row.row_error)
+    X, y = regression_data()
+    task = np.zeros(len(X), int) if row_tasks else None
+    model = exact("regressor", architecture=clone(row.strategy))
+    model.fit(X, y[:, 0], task=task)
+    assert model.score(X, y[:, 0], task=task) > 0.5
+
+
+@pytest.mark.parametrize("row_tasks", [False, True], ids=["columns", "rows"])
+@pytest.mark.parametrize("row", OURS)
 def test_networks_start_as_alone_whatever_stands_beside_them(row, row_tasks):
     if row_tasks and not row.row_tasks:
         pytest.skip(row.row_error)
