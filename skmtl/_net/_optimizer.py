@@ -1,6 +1,7 @@
 """AdamW with a learning rate, a decay and a step count for each network."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -43,6 +44,7 @@ class BankAdamW(torch.optim.Optimizer):
         self.decays = decays.cpu().double().numpy().copy()
         self.schedule = np.ones(len(self.rates))
         self.n_steps = np.zeros(len(self.rates), int)
+        self._steps = {}
         self.param_groups = [g for g in self.param_groups if g["params"]]
 
     def take(self, parameters, index):
@@ -58,6 +60,7 @@ class BankAdamW(torch.optim.Optimizer):
         for name in ("rates", "decays", "schedule", "n_steps"):
             setattr(self, name, getattr(self, name)[index])
         rows = torch.as_tensor(index)
+        self._steps.clear()
         for group in self.param_groups:
             group["params"] = [parameters[p] for p in group["params"]]
         for old, new in parameters.items():
@@ -162,8 +165,7 @@ class BankAdamW(torch.optim.Optimizer):
         if active is None and self._agree(before):
             self._step_alike(dense, int(before[0]))
         else:
-            for group in dense:
-                self._step_each(group, active)
+            self._step_each(dense, active)
         for group in self.param_groups:
             if group["rows"] is not None:
                 self._step_rows(group, group["rows"])
@@ -196,60 +198,70 @@ class BankAdamW(torch.optim.Optimizer):
                 if moving:
                     torch._foreach_mul_(moving, 1 - decay)
         parameters = [p for g in groups for p in g["params"] if p.grad is not None]
-        if not parameters:
+        if parameters:
+            tensors = self._tensors(parameters, parameters)
+            self._fused(tensors, n_steps, rates[0])
+
+    def _step_each(self, groups, active):
+        """Take steps of length one next to the parameters, then scale them.
+
+        The kernel has one rate and one count for all that it is given: networks that
+        agree on the count go through it together, and rates come afterwards.
+        """
+        moving = [(p, g) for g in groups for p in g["params"] if p.grad is not None]
+        if not moving:
             return
+        parameters = [p for p, _ in moving]
+        steps = [self._step_from_zero(p) for p in parameters]
+        tensors = self._tensors(steps, parameters)
+        for start, stop, before in _runs(self.n_steps, active):
+            run = tensors
+            if stop - start < len(self.n_steps):
+                run = [[t[start:stop] for t in kind] for kind in tensors]
+            self._fused(run, before, 1.0)
+        stepping = 1.0 if active is None else active.cpu().numpy()
+        for (p, group), step in zip(moving, steps, strict=True):
+            shape = (-1, *[1] * (p.ndim - 1))
+            rates = stepping * group["lr"] * self.schedule * self.rates
+            if group["decay"] and self.decays.any():
+                p.mul_(_like(1 - rates * self.decays, p).view(shape))
+            p.addcmul_(_like(rates, p).view(shape), step)
+
+    def _step_from_zero(self, parameter):
+        step = self._steps.get(parameter)
+        if step is None or step.shape != parameter.shape:
+            step = self._steps[parameter] = torch.empty_like(
+                parameter, memory_format=torch.contiguous_format
+            )
+        return step.zero_()
+
+    def _tensors(self, moved, parameters):
         moments = [self._moments(p) for p in parameters]
-        device = parameters[0].device
-        # A kernel counts its own steps; each call gets fresh counts from ours.
-        count = torch.full((len(parameters),), float(n_steps), device=device)
-        adamw(
-            parameters,
+        return [
+            moved,
             # The fused kernel reads memory in order, whatever the strides say.
             [p.grad.contiguous() for p in parameters],
             [first for first, _ in moments],
             [second for _, second in moments],
+        ]
+
+    def _fused(self, tensors, before, rate):
+        device = tensors[0][0].device
+        # The kernel adds the step that it takes; each call gets fresh counts from ours.
+        count = torch.full((len(tensors[0]),), float(before), device=device)
+        adamw(
+            *tensors,
             [],
             list(count.unbind()),
             fused=device.type in ("cpu", "cuda"),
             amsgrad=False,
             beta1=self.betas[0],
             beta2=self.betas[1],
-            lr=rates[0],
+            lr=rate,
             weight_decay=0.0,
             eps=self.eps,
             maximize=False,
         )
-
-    def _step_each(self, group, active):
-        beta1, beta2 = self.betas
-        parameter = group["params"][0]
-        rates = group["lr"] * self.schedule * self.rates
-        # A network that has never stepped is resting now; any divisor will do.
-        steps = np.maximum(self.n_steps, 1)
-        shrink = 1 - rates * self.decays * group["decay"]
-        size = rates / (1 - beta1**steps)
-        root = np.sqrt(1 - beta2**steps)
-        shrink, size, root = (
-            torch.as_tensor(v).to(parameter.dtype).to(parameter.device)
-            for v in (shrink, size, root)
-        )
-        for p in group["params"]:
-            if p.grad is None:
-                continue
-            first, second = self._moments(p)
-            shape = (-1, *[1] * (p.ndim - 1))
-            new_first = torch.lerp(first, p.grad, 1 - beta1)
-            new_second = (second * beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
-            denominator = (new_second.sqrt() / root.view(shape)).add_(self.eps)
-            moved = p * shrink.view(shape) - size.view(shape) * new_first / denominator
-            if active is not None:
-                steps_now = active.view(shape)
-                new_first = torch.where(steps_now, new_first, first)
-                new_second = torch.where(steps_now, new_second, second)
-                moved = torch.where(steps_now, moved, p)
-            first.copy_(new_first)
-            second.copy_(new_second)
-            p.copy_(moved)
 
     def _step_rows(self, group, rows):
         """Update the rows that the batch touched, each by its own step count.
@@ -294,19 +306,33 @@ class BankSGD(BankAdamW):
         super()._step_rows({**group, "lr": 1e-3 * group["lr"]}, rows)
 
     def _step_alike(self, groups, n_steps):
-        for group in groups:
-            self._step_each(group, None)
+        self._step_each(groups, None)
 
-    def _step_each(self, group, active):
-        rates = torch.as_tensor(group["lr"] * self.schedule * self.rates)
-        for p in group["params"]:
-            if p.grad is None:
-                continue
-            rate = rates.to(p.dtype).to(p.device).view(-1, *[1] * (p.ndim - 1))
-            step = rate * p.grad
-            if active is not None:
-                step = step * active.view(-1, *[1] * (p.ndim - 1))
-            p.sub_(step)
+    def _step_each(self, groups, active):
+        stepping = 1.0 if active is None else active.cpu().numpy()
+        for group in groups:
+            rates = stepping * group["lr"] * self.schedule * self.rates
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.sub_(_like(rates, p).view(-1, *[1] * (p.ndim - 1)) * p.grad)
+
+
+def _like(values, parameter):
+    """Give one number a network in the dtype and on the device of a parameter."""
+    return torch.as_tensor(values).to(parameter.dtype).to(parameter.device)
+
+
+def _runs(n_steps, active):
+    """List (start, stop, steps before) of networks side by side that step alike."""
+    if active is not None:
+        n_steps = np.where(active.cpu().numpy(), n_steps, 0)
+    edges = np.flatnonzero(np.diff(n_steps)) + 1
+    edges = [0, *edges.tolist(), len(n_steps)]
+    return [
+        (start, stop, int(n_steps[start]) - 1)
+        for start, stop in pairwise(edges)
+        if n_steps[start]
+    ]
 
 
 def bank_optimizer(module, plans):
