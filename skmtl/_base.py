@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -9,8 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 from ._adaptation import adapted_net
 from ._fitting import FitsNetworks
 from ._incremental import TrainsOn
+from ._members import Members
 from ._net import RowsDataset, fit_bank
 from ._tasks import (
+    TaskData,
     check_rows,
     check_task_data,
     fill_task_column,
@@ -19,8 +22,37 @@ from ._tasks import (
 from ._views import task_view
 
 
+class Prepared(NamedTuple):
+    """What a fit knows before any network is trained.
+
+    Parameters
+    ----------
+    data : TaskData
+        What the networks train on.
+    members : Members
+        Who they are.
+    calibration : TaskData or None
+        Rows that no network sees.
+    """
+
+    data: TaskData
+    members: Members
+    calibration: TaskData | None
+
+
 class BaseTaskNet(TrainsOn, FitsNetworks):
     """Fit a bank of networks to tasks; subclasses say what labels are."""
+
+    _fusable = (
+        "task_weights",
+        "lr",
+        "weight_decay",
+        "class_weight",
+        "clip_norm",
+        "max_epochs",
+        "n_iter_no_change",
+        "random_state",
+    )
 
     # -- fit ---------------------------------------------------------------------
 
@@ -32,15 +64,27 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
         if self.warm_start and self.__sklearn_is_fitted__():
             data = self._fit_more(X, y, task, sample_weight, hook)
         else:
-            data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
-            random_state = self._random_state()
-            data, calibration = self._set_aside(data, random_state)
-            self._fit_encoder(data)
-            members = self._draw_members(data, self.early_stopping, random_state)
-            plans = self._make_plans(data, members)
-            found = self._trained(plans, data, members, on_epoch=hook(data))
+            work = self._prepare(X, y, task, sample_weight)
+            data, calibration = work.data, work.calibration
+            plans = self._make_plans(data, work.members)
+            found = self._trained(plans, data, work.members, on_epoch=hook(data))
             vars(self).update(self._names(data) | found)
         self._calibrate(data, calibration)
+
+    def _prepare(self, X, y, task=None, sample_weight=None):
+        """Check the data, and decide who the members are."""
+        data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
+        random_state = self._random_state()
+        data, calibration = self._set_aside(data, random_state)
+        self._fit_encoder(data)
+        members = self._draw_members(data, self.early_stopping, random_state)
+        return Prepared(data, members, calibration)
+
+    def _take_over(self, net, training, work):
+        """Become fitted by networks that were trained in a larger bank."""
+        found = self._found(net, training, work.data, work.members)
+        vars(self).update(self._names(work.data) | found)
+        self._calibrate(work.data, work.calibration)
 
     def _set_aside(self, data, random_state):
         """Split off rows that no network sees; by default none."""
@@ -73,9 +117,12 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
             verbose=self.verbose,
             **kwargs,
         )
+        return self._found(net, training, data, members, keep_moments)
+
+    def _found(self, net, training, data, members, keep_moments=False):
         kept = self._surviving_members(training, net.interrupted_)
         found = {
-            "net_": net if len(kept) == len(plans) else net.take(kept),
+            "net_": net if len(kept) == len(training.plans) else net.take(kept),
             "device_": str(net.device),
             "n_epochs_": len(training.weight_history),
             "n_iter_": training.best_epoch[kept],
@@ -86,7 +133,7 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
             "_held_out": None,
         }
         if training.validates:
-            held_out = training.held_out_predictions().cpu().double().numpy()
+            held_out = training.held_out_predictions()
             found["_held_out"] = np.full((data.n_samples, held_out.shape[1]), np.nan)
             found["_held_out"][data.rows] = held_out
         return found

@@ -74,7 +74,9 @@ class TrainsOn:
                 self._check_same_classes(classes, y)
                 data = self._more_data(X, y, task, sample_weight)
                 members = self._members.without_folds().trained_on()
-                plans = self._make_plans(data, members, self._known_encoders())
+                plans = self._make_plans(
+                    data, members, self._known_encoders(), goes_on=True
+                )
                 found = self._passed(plans, data, members, self.net_, self._moments)
                 found = self._accumulated(found)
             else:
@@ -155,7 +157,8 @@ class TrainsOn:
         return data
 
     def _train_on(self, data, members, on_epoch):
-        plans = self._make_plans(data, members, self._known_encoders())
+        encoders = self._known_encoders()
+        plans = self._make_plans(data, members, encoders, goes_on=True)
         found = self._trained(plans, data, members, on_epoch=on_epoch, start=self.net_)
         return self._accumulated(found)
 
@@ -182,7 +185,7 @@ class TrainsOn:
         if self._strategy("architecture").reads_raw:
             known = dict.fromkeys(new.fold_numbers, self._known_encoders()[0])
         encoders = [known.get(fold) for fold in new.fold_numbers]
-        plans = self._make_plans(data, new, encoders)
+        plans = self._make_plans(data, new, encoders, goes_on=True)
         self.net_.blueprint.with_settings(plans, self.dtype)  # or they cannot be joined
         found = self._trained(plans, data, new, on_epoch=on_epoch)
         held_out = found["_held_out"]

@@ -27,6 +27,9 @@ _FAMILIES = {
 class PlansNetworks:
     """Turn the arguments of an estimator and its data into plans of networks."""
 
+    # Arguments in which the networks of one bank may differ. With an empty tuple, the
+    # estimator is never trained in a bank with others.
+    _fusable: tuple[str, ...] = ()
     # Arguments that not every estimator has.
     class_weight = None
     target_transform = None
@@ -108,6 +111,26 @@ class PlansNetworks:
             return Raw()
         return _DEFAULTS[name]()
 
+    def _bank_settings(self):
+        """Give all arguments in which estimators of one bank have to agree.
+
+        Returns
+        -------
+        settings : dict
+            Checked, with strategies in place of None.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid.
+        """
+        self._validate_params()
+        settings = self.get_params(deep=False)
+        settings |= {name: self._strategy(name) for name in _DEFAULTS}
+        for name in self._fusable:
+            settings.pop(name, None)
+        return settings
+
     def _strategy(self, name):
         value = getattr(self, name)
         return (self._default(name) if value is None else value).check()
@@ -133,7 +156,7 @@ class PlansNetworks:
             self.n_estimators, data, early_stopping, self.cv, random_state
         )
 
-    def _make_plans(self, data, members, encoders=None):
+    def _make_plans(self, data, members, encoders=None, *, goes_on=False):
         """Decide on rows, seeds, encoders and settings of every member.
 
         Members whose encoder is not given share one that is fitted on their fold.
@@ -152,7 +175,7 @@ class PlansNetworks:
             plans.append(
                 NetworkPlan(seed, train, valid, encoder, data.encoder, settings)
             )
-        return self._settled(plans, data, goes_on=encoders is not None)
+        return self._settled(plans, data, goes_on)
 
     def _settled(self, plans, data, goes_on):
         """Let an architecture that asks see how the tasks get on."""

@@ -575,7 +575,7 @@ def test_held_out_rows_are_predicted_by_those_that_held_them_out(
     ]
     net, training = fit_bank(plans, data, dtype="float64")
     outputs = raw_outputs(net, data)
-    predictions = training.held_out_predictions()
+    predictions = torch.from_numpy(training.held_out_predictions())
     torch.testing.assert_close(predictions[:5], outputs[0, :5])
     torch.testing.assert_close(predictions[5:10], outputs[[0, 2], 5:10].mean(0))
     torch.testing.assert_close(predictions[10:15], outputs[1, 10:15])
@@ -823,6 +823,6 @@ def test_a_bank_without_survivors_predicts_no_held_out_rows(make_data, make_plan
     train, valid = fold(1)
     _, training = fit_bank([make_plan(data, 0, train, valid, lr=1e30)], data)
     assert list(training.diverged) == [0]
-    predictions = training.held_out_predictions()
+    predictions = torch.from_numpy(training.held_out_predictions())
     assert predictions.shape == (40, 3)
     assert predictions.isnan().all()

@@ -11,6 +11,7 @@ from ._module import Blueprint
 from ._optimizer import BankAdamW, BankSGD
 from ._plan import Hyperparameters, NetworkPlan
 from ._rows_dataset import RowsDataset
+from ._shares import SharedBank, TrainingShare, fit_shares
 from ._threads import threads_for
 
 __all__ = [
@@ -28,8 +29,11 @@ __all__ = [
     "LearnerModule",
     "NetworkPlan",
     "RowsDataset",
+    "SharedBank",
+    "TrainingShare",
     "fit_bank",
     "fit_episodes",
+    "fit_shares",
     "initial_bias",
     "joined_history",
     "masked_mean",

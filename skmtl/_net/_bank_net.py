@@ -1,6 +1,7 @@
 """The skorch net that holds a bank and predicts with it."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -399,15 +400,31 @@ class BankNet(NeuralNet):
         net : BankNet
             With copies of their weights and the whole history.
         """
-        arrays = self.__getstate__()["arrays"]
-        net = type(self)(
-            self.blueprint.take(index),
-            decode=self.decode,
-            device=self.device,
-            verbose=0,
-        )
+        return self.part(index, self.__getstate__()["arrays"])
+
+    def part(self, index, arrays, targets=None):
+        """Make a net of some of the networks, whose weights were read before.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Positions of the networks.
+        arrays : dict of str to ndarray
+            The state of this net, read once for many parts.
+        targets : TaskEncoder, optional
+            What the part decodes its predictions by; by default as this net.
+
+        Returns
+        -------
+        net : BankNet
+            With copies of their weights and the whole history.
+        """
+        blueprint = self.blueprint.take(index)
+        if targets is not None:
+            blueprint = replace(blueprint, targets=targets)
+        net = type(self)(blueprint, decode=self.decode, device=self.device, verbose=0)
         net.initialize()
-        net.load_arrays({n: a[list(index)].copy() for n, a in arrays.items()})
+        net.load_arrays({n: a[list(index)] for n, a in arrays.items()})
         net.history = self.history
         net.interrupted_ = self.interrupted_
         return net

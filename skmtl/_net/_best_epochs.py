@@ -82,11 +82,11 @@ class BestEpochs:
         n_rows : int
             Rows of the data.
         like : Tensor
-            Its device and dtype are those of the result.
+            Its device and dtype are those of the sums.
 
         Returns
         -------
-        predictions : Tensor of shape (n_rows, n_predictions)
+        predictions : ndarray of shape (n_rows, n_predictions), float64
             Means over networks; NaN for rows that none held out.
         """
         total = like.new_zeros(n_rows, sum(losses.widths))
@@ -98,7 +98,8 @@ class BestEpochs:
             predicted = losses.predict(self.predictions[k][None, : len(own)])
             total.index_add_(0, own, predicted)
             count.index_add_(0, own, torch.ones_like(count[: len(own)]))
-        return torch.where(count > 0, total / count.clamp(min=1), torch.nan)
+        mean = torch.where(count > 0, total / count.clamp(min=1), torch.nan)
+        return mean.cpu().double().numpy()
 
     def state(self):
         """Give all that is kept.

@@ -331,13 +331,13 @@ class JointNet(ResumableNet, BankNet):
         """
         losses, total = self._training.validate()
         if self._notifies_batches:
-            held_out = self._training.held_out_predictions()[self._held_out]
+            held_out = torch.from_numpy(self._training.held_out_predictions())
             self.notify(
                 "on_batch_end",
                 batch=(batch.table, batch.y),
                 training=False,
                 loss=torch.tensor(total.mean()),
-                y_pred=held_out,
+                y_pred=held_out[self._held_out],
             )
         return losses, total
 

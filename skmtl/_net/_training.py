@@ -56,6 +56,8 @@ class BankTraining:
         Multiply-adds of one training step of the whole bank.
     in_epoch : bool
         Whether an epoch is under way.
+    last_epoch : ndarray of shape (n_networks,), int
+        Last epoch that each network trained in.
     diverged : dict
         From network to (epoch, task) where its loss was first not finite.
     weight_history : list of ndarray of shape (n_networks, n_tasks)
@@ -93,6 +95,7 @@ class BankTraining:
         self._held = np.array([plan.valid_rows is not None for plan in self.plans])
         self.validates = bool(self._held.any())
         self.best = BestEpochs(n_networks)
+        self.last_epoch = np.zeros(n_networks, int)
         self.diverged = {}
         self.weight_history = []
         self.conflict_history = []
@@ -271,6 +274,7 @@ class BankTraining:
             self.conflict_history.append(conflict)
         # Without held-out rows the last epoch is the best.
         trained = self.live[self.counted]
+        self.last_epoch[trained] = self.epoch
         last = trained[~self._held[trained]]
         self.best_epoch[last] = self.epoch
         return losses
@@ -426,7 +430,7 @@ class BankTraining:
 
         Returns
         -------
-        predictions : Tensor of shape (n_rows, n_predictions)
+        predictions : ndarray of shape (n_rows, n_predictions), float64
             Means over networks; NaN for rows that none held out.
         """
         rows = {

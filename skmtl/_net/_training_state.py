@@ -7,7 +7,7 @@ from ._best_epochs import network_tensors
 from ._fingerprint import check_fingerprint
 
 # Counts changes of the form below.
-_FORM = 2
+_FORM = 3
 
 
 def training_state(training):
@@ -40,6 +40,7 @@ def training_state(training):
         "epoch": training.epoch,
         "live": [int(k) for k in training.live],
         "stopped": torch.from_numpy(training._stopped.copy()),
+        "last_epoch": torch.from_numpy(training.last_epoch.copy()),
         "diverged": [[k, epoch, names.index(task)] for k, (epoch, task) in lost],
         "weights": [torch.from_numpy(w) for w in training.weight_history],
         "conflict": [torch.from_numpy(c) for c in training.conflict_history],
@@ -86,6 +87,7 @@ def restore_training(training, state):
     names = training.data.task_names
     training.epoch = state["epoch"]
     training._stopped[:] = state["stopped"].numpy()
+    training.last_epoch[:] = state["last_epoch"].numpy()
     training.diverged = {k: (epoch, names[t]) for k, epoch, t in state["diverged"]}
     training.weight_history = [weights.numpy() for weights in state["weights"]]
     training.conflict_history = [cosines.numpy() for cosines in state["conflict"]]

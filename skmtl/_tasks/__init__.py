@@ -26,10 +26,12 @@ from ._more_data import (
 from ._pool import TaskPool
 from ._reader import TableReader
 from ._rows import check_rows
+from ._shared_rows import SharedRows
 from ._transforms import target_transforms
 from ._weights import check_sample_weight, check_task_weights, weighted_labels
 
 __all__ = [
+    "SharedRows",
     "TableReader",
     "TaskData",
     "TaskEncoder",

@@ -18,7 +18,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ._predictions import Fold, put_together
 from ._rows import own_rows, take
-from ._task_kfold import TaskKFold
+from ._splits import own_splitter
 
 _METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
@@ -111,7 +111,7 @@ def cross_val_predict(
     params = {} if params is None else params
     n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
     if cv is None or isinstance(cv, Integral):
-        cv = _own_splitter(estimator, X, cv)
+        cv = own_splitter(estimator, cv)
         if groups is None:
             groups = next((params[name] for name in params if _is_task(name)), None)
     else:
@@ -129,17 +129,6 @@ def cross_val_predict(
         for train, test in splits
     )
     return put_together(folds, X, y, n_samples, method)
-
-
-def _own_splitter(estimator, X, n_splits):
-    column = getattr(estimator, "task_column", None)
-    if column is None:
-        # A position may be another one before the steps of a pipeline.
-        inner = estimator.get_params().items()
-        named = [v for name, v in inner if name.endswith("__task_column")]
-        column = next((v for v in named if isinstance(v, str)), None)
-    n_splits = 5 if n_splits is None else n_splits
-    return TaskKFold(n_splits, task_column=column, shuffle=False)
 
 
 def _routed(estimator, cv, method, params):

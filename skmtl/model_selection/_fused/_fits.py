@@ -1,0 +1,323 @@
+"""The fits of a search: which can share a bank, and their training."""
+
+import copy
+from dataclasses import dataclass, replace
+from functools import partial
+from time import perf_counter
+from warnings import warn
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.parallel import Parallel, delayed
+
+from ..._net import fit_shares
+from ..._tasks import SharedRows
+from .._rows import own_rows, take
+from ._alike import Kinds
+from ._around import fit_around, innermost, with_innermost
+from ._networks import most_networks, n_banks
+from ._outcome import Outcome
+from ._progress import Progress
+
+
+@dataclass
+class _Fit:
+    """One candidate on one split: where it stands, and what it becomes."""
+
+    place: tuple[int, int]
+    settings: dict
+    around: BaseEstimator
+    inner: BaseEstimator
+    work: tuple
+    plans: list
+    shared: SharedRows
+    number: int
+
+    @property
+    def share(self):
+        return self.plans, self.shared.places(self.number)
+
+    def fitted(self, bank, number):
+        """Give the fitted estimator, once."""
+        net = bank.net_of(number)
+        try:
+            self.inner._take_over(net, bank.shares[number], self.work)
+        except FloatingPointError as error:
+            # The warning about failed fits prints messages, and no candidates.
+            raise FloatingPointError(
+                f"{error} The parameters were {self.settings}."
+            ) from None
+        return with_innermost(self.around, self.inner)
+
+
+class FusedFits:
+    """Do all fits of a search, in as few banks as there can be.
+
+    Parameters
+    ----------
+    X, y : array-like
+        As given to the search.
+    splits : list of (train, test), ndarray of int
+        The splits; test rows are not looked at.
+    params : dict
+        For ``fit``; what has one entry a row is split.
+    n_jobs, pre_dispatch : int or None, and int or str
+        Of the joblib workers that banks and single fits are spread over.
+    max_networks : int or None
+        Networks of a bank at most; None goes by their size.
+    fallback : {"warn", "error"}
+        What to do about candidates that cannot share a bank.
+    verbose : int
+        Whether to tell of the progress.
+    """
+
+    def __init__(
+        self,
+        X,
+        y,
+        splits,
+        params,
+        *,
+        n_jobs,
+        pre_dispatch,
+        max_networks,
+        fallback,
+        verbose,
+    ):
+        self.X, self.y = X, y
+        self.splits = splits
+        self.params = params
+        self.n_jobs = n_jobs
+        self.pre_dispatch = pre_dispatch
+        self.max_networks = max_networks
+        self.fallback = fallback
+        self.verbose = verbose
+        # One draw for the whole search where the candidates name none.
+        self._seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+
+    def run(self, estimator, candidates):
+        """Fit every candidate on every split.
+
+        Parameters
+        ----------
+        estimator : estimator
+            What is searched over.
+        candidates : list of dict
+            Its parameters.
+
+        Returns
+        -------
+        fits : list of callable, length n_candidates * n_splits
+            Split by split of one candidate after the other. Each gives a fitted
+            estimator, once, or raises what its fit raised.
+        seconds : ndarray of shape (n_candidates, n_splits)
+            Time of the fits; those that share a bank share its time evenly.
+        """
+        start = perf_counter()
+        n_splits = len(self.splits)
+        estimators = [
+            clone(estimator).set_params(**clone(params, safe=False))
+            for params in candidates
+        ]
+        reasons = [_reason_against(candidate) for candidate in estimators]
+        self._complain(reasons)
+        places = [(c, s) for c in range(len(candidates)) for s in range(n_splits)]
+        self._results = dict.fromkeys(places)
+        self._seconds = np.zeros((len(candidates), n_splits))
+        fusing = [c for c, reason in enumerate(reasons) if reason is None]
+        planned = self._planned(estimators, candidates, fusing)
+        alone = [place for place in places if reasons[place[0]] is not None]
+        self._seconds[fusing] = (perf_counter() - start) / max(1, len(planned))
+        self._train(planned, [(place, estimators[place[0]]) for place in alone])
+        return [self._results[place] for place in places], self._seconds
+
+    def _complain(self, reasons):
+        against = [reason for reason in reasons if reason is not None]
+        if not against:
+            return
+        message = (
+            f"{len(against)} of {len(reasons)} candidates cannot be trained in a bank "
+            f"with others: {against[0]}"
+        )
+        if self.fallback == "error":
+            raise ValueError(
+                f"{message} Search over estimators that can, or pass fallback='warn' "
+                "to fit such candidates one by one."
+            )
+        warn(
+            f"{message} They are fitted one by one.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+    # -- plans -------------------------------------------------------------------
+
+    def _planned(self, estimators, candidates, fusing):
+        """List the fits that can be trained in banks; note those that fail at once."""
+        kinds, outer = Kinds(), Kinds()
+        around, prepared, tables, planned = {}, {}, {}, []
+        for c in fusing:
+            inner = innermost(estimators[c])
+            try:
+                settings = inner._bank_settings()
+            except ValueError as error:
+                for s in range(len(self.splits)):
+                    self._results[c, s] = Outcome(error=error)
+                continue
+            o = outer.number(with_innermost(estimators[c], None))
+            kind = kinds.number((o, type(inner), settings))
+            for s in range(len(self.splits)):
+                try:
+                    if (o, s) not in around:
+                        around[o, s] = Outcome.of(self._fit_around, estimators[c], s)
+                    shell, args, kwargs = around[o, s]()
+                    key = kind, s, _seed_key(inner.random_state)
+                    if key not in prepared:
+                        prepared[key] = Outcome.of(
+                            self._prepare, inner, args, kwargs, s, tables, kind
+                        )
+                    template, work, encoders, shared, number = prepared[key]()
+                    own = copy.copy(inner)
+                    vars(own).update(template)
+                    plans = own._make_plans(work.data, work.members, encoders)
+                except Exception as error:  # as scikit-learn does, for any of them
+                    self._results[c, s] = Outcome(error=error)
+                    continue
+                fit = (candidates[c], shell, own, work, plans, shared, number)
+                planned.append(_Fit((c, s), *fit))
+        return planned
+
+    def _fit_around(self, estimator, s):
+        train, n_samples = self.splits[s][0], _n_samples(self.X)
+        params = {n: own_rows(v, train, n_samples) for n, v in self.params.items()}
+        return fit_around(
+            clone(estimator), take(self.X, train), take(self.y, train), params
+        )
+
+    def _prepare(self, inner, args, kwargs, s, tables, kind):
+        template = clone(inner)
+        if template.random_state is None:
+            template.random_state = self._seed
+        work = template._prepare(*args, **kwargs)
+        plans = template._make_plans(work.data, work.members)
+        encoders = [plan.encoder for plan in plans]
+        of_kind = tables.setdefault(kind, [])
+        shared = next((t for t in of_kind if t.takes(work.data)), None)
+        if shared is None:
+            shared = SharedRows()
+            of_kind.append(shared)
+        train = np.arange(_n_samples(self.X))[self.splits[s][0]]
+        # A step that adds or drops rows leaves no trace of where they came from.
+        number = shared.add(
+            work.data, train if len(train) == work.data.n_samples else None
+        )
+        names = template.get_params(deep=False)
+        learned = {n: v for n, v in vars(template).items() if n not in names}
+        return learned, work, encoders, shared, number
+
+    # -- training ----------------------------------------------------------------
+
+    def _train(self, planned, alone):
+        banks = self._banks(planned)
+        jobs = [
+            delayed(fit_shares)(
+                [fit.share for fit in bank],
+                data,
+                device=bank[0].inner.device,
+                dtype=bank[0].inner.dtype,
+                decode=bank[0].inner._decode,
+                on_epoch=Progress(b, len(banks)) if self.verbose else None,
+            )
+            for b, (bank, data) in enumerate(banks)
+        ]
+        jobs += [
+            delayed(_fit_alone)(
+                clone(estimator), self.X, self.y, self.splits[s][0], self.params
+            )
+            for (_, s), estimator in alone
+        ]
+        # A single job has this process and all of its threads.
+        n_jobs = 1 if len(jobs) == 1 else self.n_jobs
+        done = Parallel(n_jobs=n_jobs, pre_dispatch=self.pre_dispatch)(jobs)
+        for (bank, _), trained in zip(banks, done, strict=False):
+            n_networks = sum(len(fit.plans) for fit in bank)
+            for number, fit in enumerate(bank):
+                self._results[fit.place] = partial(fit.fitted, trained, number)
+                share = trained.seconds * len(fit.plans) / n_networks
+                self._seconds[fit.place] += share
+        for (place, _), (result, seconds) in zip(
+            alone, done[len(banks) :], strict=True
+        ):
+            self._results[place] = result
+            self._seconds[place] = seconds
+
+    def _banks(self, planned):
+        """Deal the fits to banks: those that can share one, as many as it may hold."""
+        together, settled = {}, Kinds()
+        for fit in planned:
+            # Some architectures look at the data, and differ from fold to fold then.
+            number = settled.number(fit.plans[0].hyperparameters.architecture)
+            together.setdefault((id(fit.shared), number), []).append(fit)
+        n_workers = -(-effective_n_jobs(self.n_jobs) // max(1, len(together)))
+        banks = []
+        for fits in together.values():
+            data = fits[0].shared.joined()
+            _with_one_class_weight_each(fits)
+            per_fit, inner = len(fits[0].plans), fits[0].inner
+            if self.max_networks is None:
+                most = most_networks(fits[0].plans[0], data, inner.device, inner.dtype)
+                number = n_banks(len(fits) * per_fit, max(most, per_fit), n_workers)
+            else:
+                number = -(-len(fits) // max(1, self.max_networks // per_fit))
+            number = min(number, len(fits))
+            for part in np.array_split(np.arange(len(fits)), number):
+                banks.append(([fits[i] for i in part], data))
+        return banks
+
+
+def _with_one_class_weight_each(fits):
+    """Let equal class weights be one object, by which their tables are shared."""
+    known = {}
+    for fit in fits:
+        weights = fit.plans[0].hyperparameters.class_weights
+        if weights is not None:
+            key = tuple(None if w is None else w.tobytes() for w in weights)
+            one = known.setdefault(key, weights)
+            fit.plans = [
+                replace(
+                    p, hyperparameters=replace(p.hyperparameters, class_weights=one)
+                )
+                for p in fit.plans
+            ]
+
+
+def _reason_against(estimator):
+    """Say why an estimator cannot be trained in a bank with others, or None."""
+    inner = innermost(estimator)
+    name = type(inner).__name__
+    if not getattr(inner, "_fusable", ()):
+        return f"{name} does not train in a bank with others."
+    if inner.skorch_callbacks:
+        return "skorch_callbacks would see the networks of all candidates as one net."
+    return None
+
+
+def _fit_alone(estimator, X, y, train, params):
+    start = perf_counter()
+    n_samples = _n_samples(X)
+    params = {n: own_rows(value, train, n_samples) for n, value in params.items()}
+    y = () if y is None else (take(y, train),)
+    result = Outcome.of(estimator.fit, take(X, train), *y, **params)
+    return result, perf_counter() - start
+
+
+def _seed_key(random_state):
+    if isinstance(random_state, np.random.RandomState):
+        name, keys, *rest = random_state.get_state()
+        return (name, keys.tobytes(), *rest)
+    return random_state
+
+
+def _n_samples(X):
+    return X.shape[0] if hasattr(X, "shape") else len(X)
