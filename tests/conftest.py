@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from skmtl import MultiTaskNetClassifier, MultiTaskNetRegressor
 from skmtl._net import fit_bank
+from skmtl._net._best_epochs import network_tensors
 from skmtl._streams import Streams
 from skmtl._tasks import check_task_data
 from skmtl.architecture import HardSharing
@@ -125,13 +126,15 @@ def _assert_one_by_one(plans, data, *, dtype="float64", atol=1e-9, skip=()):
         torch.testing.assert_close(
             outputs[k], _raw_outputs(single, data)[0], rtol=0, atol=atol
         )
-        whole = dict(net.module_.named_parameters())
-        for name, parameter in single.module_.named_parameters():
-            if parameter.shape[1:] == whole[name].shape[1:]:
-                torch.testing.assert_close(
-                    whole[name][k], parameter[0], rtol=0, atol=atol
+        # Buffers too: what a weighting has learned.
+        whole = network_tensors(net.module_)
+        for name, tensor in network_tensors(single.module_).items():
+            if tensor.shape[1:] == whole[name].shape[1:]:
+                np.testing.assert_allclose(
+                    whole[name][k], tensor[0], rtol=atol, atol=atol, err_msg=name
                 )
         assert together.best_epoch[k] == alone.best_epoch[0]
+        assert together.last_epoch[k] == alone.last_epoch[0]
         np.testing.assert_allclose(
             together.best_loss[k], alone.best_loss[0], rtol=0, atol=atol
         )

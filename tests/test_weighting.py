@@ -18,6 +18,7 @@ from skmtl.architecture import BankShape, HardSharing
 from skmtl.architecture._hard_sharing import HardSharingModule
 from skmtl.weighting import (
     Equal,
+    GradDrop,
     HeadRates,
     PCGrad,
     Uncertainty,
@@ -330,7 +331,9 @@ def test_one_task_is_plain_training(weighting, make_data, make_plan, raw_outputs
     np.testing.assert_allclose(np.stack(training.weight_history), 1.0, rtol=1e-12)
 
 
-@pytest.mark.parametrize("weighting", WEIGHTINGS[1:], ids=repr)
+@pytest.mark.parametrize(
+    "weighting", [*WEIGHTINGS[1:], GradDrop(gradients="parameters")], ids=repr
+)
 def test_with_nothing_to_share_all_weightings_are_one(
     weighting, make_data, make_plan, raw_outputs
 ):

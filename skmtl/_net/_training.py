@@ -229,6 +229,9 @@ class BankTraining:
         # Sums stay on the device: nothing waits for it before the epoch ends.
         self._loss_sum = self._loss_sum + losses
         if weights is not None:
+            if batch.active is not None:
+                # Some methods give weights to a network without rows.
+                weights = torch.where(batch.active[:, None], weights, 0.0)
             self._weight_sum = self._weight_sum + weights
         return losses
 

@@ -7,6 +7,10 @@ import torch
 from .._constraints import Interval, StrOptions
 from ._base import Weighting, WeightingModule
 
+# Of the largest size in a network: a gradient that cancels out is above zero by
+# rounding, which depends on how products are summed.
+_LEAST_SHARE = 1e-9
+
 
 class GradDrop(Weighting):
     r"""Keep in each coordinate the positive or the negative gradients, at random.
@@ -120,7 +124,7 @@ class GradDropModule(WeightingModule):
         # Positive less negative parts, in sizes.
         size = 2 * positive - total
         share = total / torch.where(size > 0, size, 1.0)
-        keeps = 0.5 * (1 + share) > self._uniform(total)
+        keeps = 0.5 * (1 + share) > self._uniform(size)
         kept = torch.where(keeps, positive, total - positive)
         kept = torch.lerp(kept, total, self.leak)
         # What a task keeps is half its size and half its product with the signs kept.
@@ -134,16 +138,25 @@ class GradDropModule(WeightingModule):
         scale = weights.shape[1] / torch.where(whole > 0, whole, 1.0)
         return scale * kept, scale * weights
 
-    def _uniform(self, like):
-        """Draw a number for each coordinate; padded rows of a batch stand last."""
-        n_networks, n_shared = like.shape
-        rows = self.streams.n_rows or [1] * n_networks
-        most = max(rows) if self.gradients == "features" else 1
+    def _uniform(self, size):
+        """Draw a number for each coordinate that has a gradient.
+
+        Padding of rows or of inputs has none, and a step begins with a seed: the bank
+        decides neither which number a coordinate gets nor how far a stream moves.
+        """
+        n_networks, n_shared = size.shape
+        if not n_shared:
+            return size
 
         def draw(key, n_rows):
-            size = n_shared * min(n_rows, most) // most
+            if n_rows == 0:
+                # The network rests in this slot, and its stream rests with it.
+                return torch.zeros(n_shared)
             generator = self.streams.generator(key, "gradient drop")
-            drawn = torch.rand(size, generator=generator)
-            return torch.nn.functional.pad(drawn, (0, n_shared - size))
+            seed = torch.randint(2**62, (1,), generator=generator).item()
+            return torch.rand(n_shared, generator=torch.Generator().manual_seed(seed))
 
-        return torch.stack(self.streams.each(draw, rows)).to(like)
+        rows = self.streams.n_rows or [1] * n_networks
+        drawn = torch.stack(self.streams.each(draw, rows)).to(size)
+        counted = size > _LEAST_SHARE * size.amax(-1, keepdim=True)
+        return drawn.gather(1, (counted.cumsum(1) - 1).clamp(min=0))

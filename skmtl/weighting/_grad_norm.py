@@ -151,8 +151,10 @@ class GradNormModule(GramianModule):
         target = size.sum(1, keepdims=True) / counted
         target = target * ratio ** self.read("alpha", networks)
         step = self.read("lr", networks) * np.sign(size - target) * norm
-        after = np.where(present, np.maximum(before - step, _LEAST), before)
-        after *= after.shape[1] / after.sum(1, keepdims=True)
+        after = np.maximum(before - step, _LEAST)
+        # So that all weights go on to sum to the number of tasks.
+        whole, moved = (w.sum(1, keepdims=True, where=present) for w in (before, after))
+        after = np.where(present, after * whole / moved, before)
         self.write("weights_", networks, after)
         return after
 

@@ -74,8 +74,9 @@ class GramianModule(WeightingModule):
         size = shape.n_networks, shape.n_tasks
         self.register_buffer("held_", torch.ones(size, dtype=torch.float64))
         self._warned = False
-        # Positions of the tasks that `solve` sees; None for all.
-        self._asked = None
+        # Positions of the tasks that `solve` sees, and which of them each network has
+        # in its batch; None for all.
+        self._asked = self._seen = None
 
     def solve(self, gramian, losses, present, networks):
         """Weigh the tasks of some networks.
@@ -123,7 +124,9 @@ class GramianModule(WeightingModule):
         return values[self._places(values, networks)]
 
     def write(self, name, networks, values):
-        """Write what :meth:`read` reads.
+        """Write what :meth:`read` reads; what belongs to absent tasks stays.
+
+        What a network knows then does not depend on the tasks in the batches of others.
 
         Parameters
         ----------
@@ -142,7 +145,11 @@ class GramianModule(WeightingModule):
         if self._asked is None:
             whole[networks] = values
         else:
-            whole[self._places(whole, networks)] = values
+            places = self._places(whole, networks)
+            seen = self._seen[networks]
+            if values.ndim == 3:
+                seen = seen[:, :, None] & seen[:, None]
+            whole[places] = np.where(seen, values, whole[places])
         buffer.copy_(torch.from_numpy(whole))
 
     def _places(self, values, networks):
@@ -232,12 +239,13 @@ class GramianModule(WeightingModule):
         # Of a few hundred row tasks few are in a batch, and solvers are cubic.
         weights = np.zeros(here.shape)
         self._asked = asked = np.flatnonzero(here.any(0))
+        self._seen = here[:, asked]
         try:
             weights[:, asked] = self._solved(
-                known[:, asked[:, None], asked], losses_here[:, asked], here[:, asked]
+                known[:, asked[:, None], asked], losses_here[:, asked], self._seen
             )
         finally:
-            self._asked = None
+            self._asked = self._seen = None
         return torch.from_numpy(weights * here).to(losses)
 
     def _solved(self, gramian, losses, present):
@@ -263,7 +271,7 @@ class GramianModule(WeightingModule):
             if self.due is not None:
                 due &= self.due
             weights = np.where(due[:, None], 1.0, self.read("held_", every))
-            weights[~np.isfinite(trace)] = np.nan
+            weights[due & ~np.isfinite(trace)] = np.nan
             asked = np.flatnonzero(due & solvable)
             if len(asked):
                 scaled = gramian[asked] / size[asked, None, None]

@@ -398,7 +398,7 @@ def _balance(gramian, power, b, v, max_iter):
         v = np.where(length > 0, np.maximum(v + length * dv, least), v)
         z = np.where(length > 0, np.maximum(z + length * dz, least), z)
         # This step was the last: near the solution each one squares the error.
-        converged |= np.maximum(np.abs(by_v), np.abs(by_z)).max(-1) < 1e-4
+        converged |= np.maximum(np.abs(by_v), np.abs(by_z)).max(-1) < 1e-6
         if converged.all():
             break
     return v, converged

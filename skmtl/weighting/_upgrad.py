@@ -98,10 +98,13 @@ class UPGradModule(GramianModule):
         weights : ndarray of shape (n, n_tasks)
             One, and what the projections add.
         """
-        if (gramian >= 0).all():
-            return np.ones(present.shape)
+        weights = np.ones(present.shape)
+        asked = np.flatnonzero((gramian < 0).any((1, 2)))
+        if not len(asked):
+            return weights
         # What is added to gradient i is a combination x of all; its conditions start
         # from the inner products of gradient i with the others.
+        gramian, networks = gramian[asked], networks[asked]
         free = self.read("free_", networks)
         matrix, norm = cosines(gramian, self.rounding)
         scaled, free, converged = minimize_nonnegative(
@@ -109,7 +112,8 @@ class UPGradModule(GramianModule):
         )
         self.write("free_", networks, free)
         self.check_converged(converged.all(-1))
-        return 1.0 + scaled.sum(1) / norm
+        weights[asked] += scaled.sum(1) / norm
+        return weights
 
     def reset(self):
         """Forget the last active sets."""
