@@ -139,14 +139,6 @@ class FitsNetworks(PlansNetworks, CallbackSupportMixin, BaseEstimator):
     def _surviving_members(self, training, interrupted):
         n_members = len(training.plans)
         n_epochs = len(training.weight_history)
-        for member, (epoch, task) in training.diverged.items():
-            warnings.warn(
-                f"Member {member} of {type(self).__name__} diverged in epoch {epoch}: "
-                f"its loss is not finite, first in task {task!r}. It is left out; "
-                f"{self._remedy}.",
-                ConvergenceWarning,
-                stacklevel=7,
-            )
         if len(training.diverged) == n_members:
             _, first = training.diverged[0]
             raise FloatingPointError(
@@ -154,6 +146,14 @@ class FitsNetworks(PlansNetworks, CallbackSupportMixin, BaseEstimator):
                 f"{type(self).__name__} diverged: losses are not finite, first in task "
                 f"{first!r}. "
                 f"{self._remedy.capitalize()}, or look for huge values in X."
+            )
+        for member, (epoch, task) in training.diverged.items():
+            warnings.warn(
+                f"Member {member} of {type(self).__name__} diverged in epoch {epoch}: "
+                f"its loss is not finite, first in task {task!r}. It is left out; "
+                f"{self._remedy}.",
+                ConvergenceWarning,
+                stacklevel=7,
             )
         kept = [k for k in range(n_members) if k not in training.diverged]
         began = training.start is not None or (training.best_epoch[kept] > 0).all()
