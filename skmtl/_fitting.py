@@ -140,11 +140,11 @@ class FitsNetworks(PlansNetworks, CallbackSupportMixin, BaseEstimator):
         n_members = len(training.plans)
         n_epochs = len(training.weight_history)
         if len(training.diverged) == n_members:
-            _, first = training.diverged[0]
+            epoch, first = training.diverged[0]
             raise FloatingPointError(
                 f"All {n_members} member{'s' * (n_members > 1)} of "
-                f"{type(self).__name__} diverged: losses are not finite, first in task "
-                f"{first!r}. "
+                f"{type(self).__name__} diverged, the first in epoch {epoch}: losses "
+                f"are not finite, first in task {first!r}. "
                 f"{self._remedy.capitalize()}, or look for huge values in X."
             )
         for member, (epoch, task) in training.diverged.items():
