@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 import warnings
 
 import joblib
@@ -41,6 +42,7 @@ from skmtl.model_selection import (
     TaskKFold,
     TaskWeights,
 )
+from skmtl.model_selection._fused import _fits
 from skmtl.weighting import DWA, FAMO, PCGrad, Uncertainty
 
 from .instances import (
@@ -87,7 +89,8 @@ def score_and_epochs(model, X, y):
 def check_same(plain, fused):
     """Compare two fitted searches, column for column."""
     assert list(fused.cv_results_) == list(plain.cv_results_)
-    assert set(vars(fused)) - {"max_networks", "fallback"} == set(vars(plain))
+    own = {"max_networks", "fallback"}
+    assert set(vars(fused)) - own == set(vars(plain)) - own
     for name, column in plain.cv_results_.items():
         found = fused.cv_results_[name]
         if name.startswith(("param_", "params")):
@@ -540,6 +543,57 @@ def test_workers_of_joblib_change_nothing():
     settings = {"cv": 3, "max_networks": 6}
     search = FusedGridSearchCV(precise(), GRID, **settings, n_jobs=2).fit(X, y)
     check_same(FusedGridSearchCV(precise(), GRID, **settings).fit(X, y), search)
+
+
+def test_banks_train_in_the_workers(monkeypatch):
+    X, y = regression_data(60)
+    seen = []
+
+    def fit_shares(*args, **kwargs):
+        seen.append(threading.get_ident())
+        return skmtl._net.fit_shares(*args, **kwargs)
+
+    monkeypatch.setattr(_fits, "fit_shares", fit_shares)
+    search = FusedGridSearchCV(precise(), GRID, cv=3, max_networks=6, n_jobs=2)
+    with parallel_config(backend="threading"):
+        search.fit(X, y)
+    assert len(seen) == 4
+    assert threading.get_ident() not in seen
+
+
+def test_hundreds_of_networks_are_shared_among_workers(monkeypatch):
+    X, y = regression_data(60)
+    seen = []
+
+    def fit_shares(shares, *args, **kwargs):
+        seen.append(len(shares))
+        return skmtl._net.fit_shares(shares, *args, **kwargs)
+
+    monkeypatch.setattr(_fits, "fit_shares", fit_shares)
+    model = precise(max_epochs=2, n_estimators=1)
+    for n_candidates, banks in [(50, [100]), (100, [100, 100])]:
+        seen.clear()
+        grid = {"lr": np.geomspace(1e-3, 1e-2, n_candidates)}
+        search = FusedGridSearchCV(model, grid, cv=2, refit=False, n_jobs=2)
+        with parallel_config(backend="threading"):
+            search.fit(X, y)
+        assert seen == banks
+
+
+def test_large_networks_share_small_banks(monkeypatch):
+    X, y = regression_data(60)
+    seen = []
+
+    def fit_shares(shares, *args, **kwargs):
+        seen.append(len(shares))
+        return skmtl._net.fit_shares(shares, *args, **kwargs)
+
+    monkeypatch.setattr(_fits, "fit_shares", fit_shares)
+    # 4 x 512 + 512 x 512 weights and moments take 8.5 MB: one fit, of two members.
+    model = precise(architecture=HardSharing((512, 512)), max_epochs=1)
+    grid = {"lr": [0.003, 0.01]}
+    FusedGridSearchCV(model, grid, cv=2, refit=False).fit(X, y)
+    assert seen == [1, 1, 1, 1]
 
 
 def test_workers_of_dask_change_nothing():

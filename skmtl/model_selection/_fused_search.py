@@ -11,7 +11,7 @@ from sklearn.utils import indexable
 from sklearn.utils.metadata_routing import process_routing
 
 from .._constraints import Interval, StrOptions
-from ._fused import FusedFits, Replay, tell
+from ._fused import FusedFits, Replay, Workers, tell
 from ._splits import KnownSplits, checked_splitter
 
 
@@ -65,8 +65,7 @@ class _FusesFits:
             y,
             splits,
             for_fit,
-            n_jobs=self.n_jobs,
-            pre_dispatch=self.pre_dispatch,
+            workers=Workers(self.n_jobs, self.pre_dispatch),
             max_networks=self.max_networks,
             fallback=self.fallback,
             verbose=self.verbose,
@@ -133,7 +132,110 @@ class _FusesFits:
 
 
 class FusedGridSearchCV(_FusesFits, GridSearchCV):
-    """Search a grid, all candidates and folds trained as one network."""
+    """Search a grid, all candidates and folds trained as one network.
+
+    Use it in the place of :class:`~sklearn.model_selection.GridSearchCV` over an
+    estimator of this package. Candidates x splits x members become the networks of one
+    bank: one call of a kernel moves hundreds of small networks, where fits one after
+    the other pay for hundreds of calls.
+
+    Parameters
+    ----------
+    estimator : estimator
+        One of this package; or a Pipeline that ends in one, or a
+        TransformedTargetRegressor around one.
+    param_grid : dict or list of dict
+        Parameters and the values to try.
+    scoring : str, callable, list, tuple or dict, default=None
+        As in scikit-learn. None is ``score`` of the estimator, which skips missing
+        labels; by name such scores come from :func:`skmtl.metrics.get_scorer`.
+    n_jobs : int, default=None
+        Workers of joblib over which banks, and fits outside of banks, are spread; a
+        backend of dask or ray spreads them over machines.
+    refit : bool, str or callable, default=True
+        Whether the best candidate is fitted on all rows in the end, and by which
+        metric it is the best.
+    cv : int, splitter or iterable, default=None
+        As in scikit-learn; a number is fine also where labels of classes are missing.
+    verbose : int, default=0
+        With 1 the progress of the banks is printed, with more also the scores of each
+        fit.
+    pre_dispatch : int or str, default="2*n_jobs"
+        How many banks are sent to workers ahead.
+    error_score : "raise" or float, default=np.nan
+        Score of a candidate whose networks all diverge or whose parameters are not
+        valid. The others are not touched.
+    return_train_score : bool, default=False
+        Whether rows that were trained on are scored, too.
+    max_networks : int or None, default=None
+        Networks of one bank at most, a fit counting ``n_estimators``. None chooses: as
+        many as the cache holds on CPU, as many as the memory holds elsewhere, and no
+        fewer banks than workers when there are hundreds. 1 trains every fit on its own
+        in a worker.
+    fallback : {"warn", "error"}, default="warn"
+        What is done about candidates that cannot be trained in a bank with others: they
+        are fitted one by one with a warning, or ValueError is raised.
+
+    Attributes
+    ----------
+    cv_results_ : dict of str to ndarray
+        As of :class:`~sklearn.model_selection.GridSearchCV`, column for column.
+        ``mean_fit_time`` is the time of a bank divided by its networks.
+    best_estimator_, best_score_, best_params_, best_index_ : object
+        The best candidate, as in scikit-learn.
+    scorer_, n_splits_, refit_time_, multimetric_ : object
+        As in scikit-learn.
+    classes_, n_features_in_, feature_names_in_ : object
+        Of ``best_estimator_``.
+
+    See Also
+    --------
+    FusedRandomizedSearchCV : Over candidates that are drawn.
+    task_weight_grid : Weights of tasks to search over.
+
+    Notes
+    -----
+    The scores are those of GridSearchCV: with a seed, in double precision and on
+    CPU, every split score to 1e-8, and the same best candidate. In single precision
+    sums are rounded in another order; split scores differed by 5e-6 to 4e-4 in the
+    benchmark.
+    Without a seed one is drawn for the whole search, so that candidates differ by
+    their parameters alone.
+
+    One bank holds candidates that differ in ``task_weights``, ``lr``,
+    ``weight_decay``, ``class_weight``, ``clip_norm``, ``max_epochs``,
+    ``n_iter_no_change``, ``random_state``, and in the parameters that architectures,
+    losses and weightings hold one of for each network, such as ``dropout``,
+    ``label_smoothing``, ``delta`` or ``temperature``. Candidates that differ in the
+    rest, such as the width or the kind of an architecture, train in one bank for each
+    setting. Estimators with ``skorch_callbacks``, meta-learners and estimators of other
+    packages are not trained in banks.
+
+    The estimator may stand at the end of a Pipeline or inside a
+    TransformedTargetRegressor. What is around it is fitted once for each of its
+    settings and folds.
+
+    The fitted candidates that a scorer or the refit sees are full estimators, but for
+    ``history_``, which is that of the bank, and ``gradient_conflict_``, which is not
+    kept.
+
+    Examples
+    --------
+    >>> from skmtl import MultiTaskNetRegressor
+    >>> from skmtl.architecture import HardSharing
+    >>> from skmtl.datasets import make_multitask_regression
+    >>> from skmtl.model_selection import FusedGridSearchCV, task_weight_grid
+    >>> X, y = make_multitask_regression(200, n_tasks=3, random_state=0)
+    >>> model = MultiTaskNetRegressor(
+    ...     HardSharing((16,)), n_estimators=1, max_epochs=20, random_state=0
+    ... )
+    >>> grid = {"task_weights": task_weight_grid(3, levels=(1, 2)), "lr": [0.002, 0.01]}
+    >>> search = FusedGridSearchCV(model, grid, cv=3).fit(X, y)
+    >>> len(search.cv_results_["params"])
+    14
+    >>> search.predict(X).shape
+    (200, 3)
+    """
 
     _parameter_constraints = (
         GridSearchCV._parameter_constraints | _FusesFits._own_constraints
@@ -172,7 +274,115 @@ class FusedGridSearchCV(_FusesFits, GridSearchCV):
 
 
 class FusedRandomizedSearchCV(_FusesFits, RandomizedSearchCV):
-    """Search random candidates, all of them and all folds trained as one network."""
+    """Search random candidates, all of them and all folds trained as one network.
+
+    Use it in the place of :class:`~sklearn.model_selection.RandomizedSearchCV` over an
+    estimator of this package. Candidates x splits x members become the networks of one
+    bank: one call of a kernel moves hundreds of small networks, where fits one after
+    the other pay for hundreds of calls.
+
+    Parameters
+    ----------
+    estimator : estimator
+        One of this package; or a Pipeline that ends in one, or a
+        TransformedTargetRegressor around one.
+    param_distributions : dict or list of dict
+        Parameters, and distributions or lists to draw their values from.
+    n_iter : int, default=10
+        Number of candidates.
+    scoring : str, callable, list, tuple or dict, default=None
+        As in scikit-learn. None is ``score`` of the estimator, which skips missing
+        labels; by name such scores come from :func:`skmtl.metrics.get_scorer`.
+    n_jobs : int, default=None
+        Workers of joblib over which banks, and fits outside of banks, are spread; a
+        backend of dask or ray spreads them over machines.
+    refit : bool, str or callable, default=True
+        Whether the best candidate is fitted on all rows in the end, and by which
+        metric it is the best.
+    cv : int, splitter or iterable, default=None
+        As in scikit-learn; a number is fine also where labels of classes are missing.
+    verbose : int, default=0
+        With 1 the progress of the banks is printed, with more also the scores of each
+        fit.
+    pre_dispatch : int or str, default="2*n_jobs"
+        How many banks are sent to workers ahead.
+    random_state : int, RandomState or None, default=None
+        Draws the candidates. Seeds of the networks are those of the estimator.
+    error_score : "raise" or float, default=np.nan
+        Score of a candidate whose networks all diverge or whose parameters are not
+        valid. The others are not touched.
+    return_train_score : bool, default=False
+        Whether rows that were trained on are scored, too.
+    max_networks : int or None, default=None
+        Networks of one bank at most, a fit counting ``n_estimators``. None chooses: as
+        many as the cache holds on CPU, as many as the memory holds elsewhere, and no
+        fewer banks than workers when there are hundreds. 1 trains every fit on its own
+        in a worker.
+    fallback : {"warn", "error"}, default="warn"
+        What is done about candidates that cannot be trained in a bank with others: they
+        are fitted one by one with a warning, or ValueError is raised.
+
+    Attributes
+    ----------
+    cv_results_ : dict of str to ndarray
+        As of :class:`~sklearn.model_selection.RandomizedSearchCV`, column for column.
+        ``mean_fit_time`` is the time of a bank divided by its networks.
+    best_estimator_, best_score_, best_params_, best_index_ : object
+        The best candidate, as in scikit-learn.
+    scorer_, n_splits_, refit_time_, multimetric_ : object
+        As in scikit-learn.
+    classes_, n_features_in_, feature_names_in_ : object
+        Of ``best_estimator_``.
+
+    See Also
+    --------
+    FusedGridSearchCV : Over a grid.
+    TaskWeights : A distribution of weights of tasks.
+
+    Notes
+    -----
+    The scores are those of RandomizedSearchCV: with a seed, in double precision and on
+    CPU, every split score to 1e-8, and the same best candidate. In single precision
+    sums are rounded in another order; split scores differed by 5e-6 to 4e-4 in the
+    benchmark.
+    Without a seed one is drawn for the whole search, so that candidates differ by
+    their parameters alone.
+
+    One bank holds candidates that differ in ``task_weights``, ``lr``,
+    ``weight_decay``, ``class_weight``, ``clip_norm``, ``max_epochs``,
+    ``n_iter_no_change``, ``random_state``, and in the parameters that architectures,
+    losses and weightings hold one of for each network, such as ``dropout``,
+    ``label_smoothing``, ``delta`` or ``temperature``. Candidates that differ in the
+    rest, such as the width or the kind of an architecture, train in one bank for each
+    setting. Estimators with ``skorch_callbacks``, meta-learners and estimators of other
+    packages are not trained in banks.
+
+    The estimator may stand at the end of a Pipeline or inside a
+    TransformedTargetRegressor. What is around it is fitted once for each of its
+    settings and folds.
+
+    The fitted candidates that a scorer or the refit sees are full estimators, but for
+    ``history_``, which is that of the bank, and ``gradient_conflict_``, which is not
+    kept.
+
+    Examples
+    --------
+    >>> from scipy.stats import loguniform
+    >>> from skmtl import MultiTaskNetRegressor
+    >>> from skmtl.architecture import HardSharing
+    >>> from skmtl.datasets import make_multitask_regression
+    >>> from skmtl.model_selection import FusedRandomizedSearchCV, TaskWeights
+    >>> X, y = make_multitask_regression(200, n_tasks=3, random_state=0)
+    >>> model = MultiTaskNetRegressor(
+    ...     HardSharing((16,)), n_estimators=1, max_epochs=20, random_state=0
+    ... )
+    >>> space = {"task_weights": TaskWeights(3), "lr": loguniform(1e-3, 1e-1)}
+    >>> search = FusedRandomizedSearchCV(
+    ...     model, space, n_iter=8, cv=3, random_state=0
+    ... ).fit(X, y)
+    >>> sorted(search.best_params_)
+    ['lr', 'task_weights']
+    """
 
     _parameter_constraints = (
         RandomizedSearchCV._parameter_constraints | _FusesFits._own_constraints

@@ -3,5 +3,6 @@
 from ._fits import FusedFits
 from ._progress import tell
 from ._replay import Replay
+from ._workers import Workers
 
-__all__ = ["FusedFits", "Replay", "tell"]
+__all__ = ["FusedFits", "Replay", "Workers", "tell"]

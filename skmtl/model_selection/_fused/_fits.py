@@ -7,9 +7,8 @@ from time import perf_counter
 from warnings import warn
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from ..._net import fit_shares
 from ..._tasks import SharedRows
@@ -62,8 +61,8 @@ class FusedFits:
         The splits; test rows are not looked at.
     params : dict
         For ``fit``; what has one entry a row is split.
-    n_jobs, pre_dispatch : int or None, and int or str
-        Of the joblib workers that banks and single fits are spread over.
+    workers : Workers
+        What banks and single fits are spread over.
     max_networks : int or None
         Networks of a bank at most; None goes by their size.
     fallback : {"warn", "error"}
@@ -79,8 +78,7 @@ class FusedFits:
         splits,
         params,
         *,
-        n_jobs,
-        pre_dispatch,
+        workers,
         max_networks,
         fallback,
         verbose,
@@ -88,8 +86,7 @@ class FusedFits:
         self.X, self.y = X, y
         self.splits = splits
         self.params = params
-        self.n_jobs = n_jobs
-        self.pre_dispatch = pre_dispatch
+        self.workers = workers
         self.max_networks = max_networks
         self.fallback = fallback
         self.verbose = verbose
@@ -237,9 +234,7 @@ class FusedFits:
             )
             for (_, s), estimator in alone
         ]
-        # A single job has this process and all of its threads.
-        n_jobs = 1 if len(jobs) == 1 else self.n_jobs
-        done = Parallel(n_jobs=n_jobs, pre_dispatch=self.pre_dispatch)(jobs)
+        done = self.workers.run(jobs)
         for (bank, _), trained in zip(banks, done, strict=False):
             n_networks = sum(len(fit.plans) for fit in bank)
             for number, fit in enumerate(bank):
@@ -259,7 +254,7 @@ class FusedFits:
             # Some architectures look at the data, and differ from fold to fold then.
             number = settled.number(fit.plans[0].hyperparameters.architecture)
             together.setdefault((id(fit.shared), number), []).append(fit)
-        n_workers = -(-effective_n_jobs(self.n_jobs) // max(1, len(together)))
+        n_workers = -(-self.workers.number // max(1, len(together)))
         banks = []
         for fits in together.values():
             data = fits[0].shared.joined()
