@@ -486,3 +486,27 @@ def test_parameters_without_a_gradient_are_passed_over():
     clip_by_network([seen, unseen], torch.tensor([0.1, 0.1]))
     torch.testing.assert_close(seen.grad.norm(dim=1), torch.tensor([0.1, 0.1]))
     assert unseen.grad is None
+
+
+# -- moments that fade -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("lrs", [[0.01, 0.01], [0.01, 0.1]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_fading_moments_are_never_subnormal_and_move_nothing(lrs, dtype):
+    weight, bias, optimizer = make_bank(lrs, [0.0, 0.0], dtype)
+    alone = [make_alone(weight, bias, k, lr, 0.0) for k, lr in enumerate(lrs)]
+    tiny = torch.finfo(dtype).tiny
+    for step in range(600):
+        set_gradients([weight, bias], step)
+        weight.grad[:, 0] *= 1e20 * tiny * (step < 5)  # a unit that dies
+        for k, (one, other, plain) in enumerate(alone):
+            one.grad, other.grad = weight.grad[k].clone(), bias.grad[k].clone()
+            plain.step()
+        optimizer.step()
+        first = optimizer.state[weight]["exp_avg"].abs()
+        assert not ((first > 0) & (first < tiny)).any()
+    assert (first[:, 0] == 0).all()
+    for k, (one, other, _) in enumerate(alone):
+        torch.testing.assert_close(weight[k], one, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(bias[k], other, rtol=1e-4, atol=1e-5)

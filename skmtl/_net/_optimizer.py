@@ -5,9 +5,15 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from torch.nn.functional import hardshrink
 from torch.optim.adamw import adamw
 
 from .._bank import RowsBank
+
+# Steps between two looks for moments that are about to leave the range of normal
+# numbers; 0.9 to this power is 1e-6, less than the margin below takes.
+_FLUSH_EVERY = 128
+_FLUSH_MARGIN = 1e8
 
 
 class BankAdamW(torch.optim.Optimizer):
@@ -169,6 +175,19 @@ class BankAdamW(torch.optim.Optimizer):
         for group in self.param_groups:
             if group["rows"] is not None:
                 self._step_rows(group, group["rows"])
+        if self.n_steps.max() % _FLUSH_EVERY == 0:
+            self._flush(dense)
+
+    def _flush(self, groups):
+        """Set moments to zero that have decayed to nothing.
+
+        The moments of a unit that is dead shrink at every step. Numbers too small to be
+        normal cost a CPU ten times as long as others, and move no parameter.
+        """
+        for moments in (self.state.get(p, {}) for g in groups for p in g["params"]):
+            for moment in moments.values():
+                least = torch.finfo(moment.dtype).tiny * _FLUSH_MARGIN
+                moment.copy_(hardshrink(moment, least))
 
     def _agree(self, n_steps):
         if len(n_steps) == 1:
