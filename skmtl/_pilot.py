@@ -5,13 +5,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ._net import fit_bank, initial_bias
+from ._net import Lookahead, fit_bank, initial_bias
 from .architecture import HardSharing
-from .weighting import Weighting, WeightingModule
+from .weighting import Equal, Weighting, WeightingModule
 
 # Networks and epochs; by measurement, see examples/benchmarks/bench_architecture.py.
 _N_NETWORKS = 4
 _N_EPOCHS = 30
+# A fast training is over before much is seen; and what is found should not depend on
+# the learning rate, over which one searches.
+_LR = 0.002
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,9 @@ class Pilot:
     ----------
     affinity : ndarray of shape (n_tasks, n_tasks)
         Mean cosine between the gradients of two tasks at the shared parameters, over
-        steps and networks; 0 where two tasks never met.
+        steps and networks; 0 where two tasks never met. Or, for those who look ahead,
+        the gain of each by a step for the other over its gain by a step of its own,
+        the mean of both ways.
     unexplained : ndarray of shape (n_tasks,)
         Loss on the held-out rows, or else on those of training, over that of the best
         constant; small for tasks that are easy to tell.
@@ -32,7 +37,7 @@ class Pilot:
     unexplained: np.ndarray
 
 
-def run_pilot(plan, data, *, device, dtype):
+def run_pilot(plan, data, *, device, dtype, looks_ahead=False):
     """Train a few small networks on the rows of one plan, and watch the tasks.
 
     Parameters
@@ -43,6 +48,8 @@ def run_pilot(plan, data, *, device, dtype):
         What it trains on.
     device, dtype : str
         As for :func:`fit_bank`.
+    looks_ahead : bool, default=False
+        Whether affinity is what steps do to losses, rather than cosines.
 
     Returns
     -------
@@ -52,7 +59,8 @@ def run_pilot(plan, data, *, device, dtype):
     settings = replace(
         plan.hyperparameters,
         architecture=HardSharing((64,)),
-        weighting=Watch(),
+        weighting=Equal() if looks_ahead else Watch(),
+        lr=_LR,
         max_epochs=_N_EPOCHS,
         n_iter_no_change=None,
     )
@@ -60,11 +68,12 @@ def run_pilot(plan, data, *, device, dtype):
         replace(plan, seed=plan.seed + 1 + k, hyperparameters=settings)
         for k in range(_N_NETWORKS)
     ]
-    net, training = fit_bank(plans, data, device=device, dtype=dtype)
-    cosines = np.stack(training.conflict_history)
-    met = np.isfinite(cosines)
-    affinity = np.where(met, cosines, 0.0).sum(0) / np.maximum(met.sum(0), 1)
-    np.fill_diagonal(affinity, 1.0)
+    look = Lookahead(plans[0]) if looks_ahead else None
+    net, training = fit_bank(plans, data, device=device, dtype=dtype, on_epoch=look)
+    if looks_ahead:
+        affinity = relative_gains(look.mean())
+    else:
+        affinity = mean_cosines(training.conflict_history)
     held_out = training.validates
     kind = "valid_losses" if held_out else "train_losses"
     losses = np.array([row[kind] for row in net.history], float)
@@ -72,7 +81,51 @@ def run_pilot(plan, data, *, device, dtype):
     losses = np.where(np.isfinite(losses), losses, np.inf).min(axis=0)
     rows = plan.valid_rows if held_out else plan.train_rows
     constant = _constant_losses(plan, data, net.module_.losses, rows)
-    return Pilot((affinity + affinity.T) / 2, losses / constant)
+    return Pilot(affinity, losses / constant)
+
+
+def mean_cosines(history):
+    """Average cosines over epochs.
+
+    Parameters
+    ----------
+    history : list of ndarray of shape (n_tasks, n_tasks)
+        NaN where two tasks never met.
+
+    Returns
+    -------
+    affinity : ndarray of shape (n_tasks, n_tasks)
+        Symmetric; 1 on the diagonal.
+    """
+    cosines = np.stack(history)
+    met = np.isfinite(cosines)
+    affinity = np.where(met, cosines, 0.0).sum(0) / np.maximum(met.sum(0), 1)
+    np.fill_diagonal(affinity, 1.0)
+    return (affinity + affinity.T) / 2
+
+
+def relative_gains(gains):
+    """Compare what a task gains by the steps of others with its own steps.
+
+    Parameters
+    ----------
+    gains : ndarray of shape (n_tasks, n_tasks)
+        Entry (i, j): what a step for i gains j.
+
+    Returns
+    -------
+    affinity : ndarray of shape (n_tasks, n_tasks)
+        Symmetric; 1 on the diagonal. A task that gains nothing by its own steps has no
+        measure, and the other way counts alone; 0 where neither has one.
+    """
+    own = gains.diagonal()
+    share = np.full(gains.shape, np.nan)
+    np.divide(gains, own, out=share, where=np.broadcast_to(own > 0, gains.shape))
+    both = np.stack([share, share.T])
+    known = np.isfinite(both)
+    affinity = np.where(known, both, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+    np.fill_diagonal(affinity, 1.0)
+    return affinity
 
 
 def _constant_losses(plan, data, losses, rows):

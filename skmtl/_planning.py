@@ -180,12 +180,19 @@ class PlansNetworks:
     def _settled(self, plans, data, goes_on):
         """Let an architecture that asks see how the tasks get on."""
         architecture = plans[0].hyperparameters.architecture
+        architecture.check_tasks(data.row_tasks)
         if not architecture.asks_pilot:
             return plans
         if goes_on:
             settled = architecture.as_before(self.net_.blueprint.architecture)
         else:
-            pilot = run_pilot(plans[0], data, device=self.device, dtype=self.dtype)
+            pilot = run_pilot(
+                plans[0],
+                data,
+                device=self.device,
+                dtype=self.dtype,
+                looks_ahead=architecture.looks_ahead,
+            )
             settled = architecture.after_pilot(pilot, data.task_names)
         return [
             replace(

@@ -268,7 +268,12 @@ STRATEGIES = {
             TaskGroups(hidden_layer_sizes=(8,)), has_features=False, linear_heads=False
         ),
         Row(
-            TaskGroups(hidden_layer_sizes=(6, 6), activation="tanh", threshold=1.0),
+            TaskGroups(
+                affinity="lookahead",
+                hidden_layer_sizes=(6, 6),
+                activation="tanh",
+                threshold=1.0,
+            ),
             has_features=False,
             linear_heads=False,
         ),

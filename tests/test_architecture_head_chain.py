@@ -142,7 +142,9 @@ def test_orders_that_do_not_fit_are_refused(order):
         model.fit(X, y)
 
 
-def test_row_tasks_and_unnamed_tasks_are_refused():
+def test_row_tasks_and_unnamed_tasks_are_refused(monkeypatch):
+    # Before the pilot has trained anything.
+    monkeypatch.setattr("skmtl._planning.run_pilot", None)
     X, y, task = row_task_data()
     with pytest.raises(ValueError, match="HeadChain passes the predictions"):
         exact("regressor", architecture=HeadChain()).fit(X, y, task=task)

@@ -1,5 +1,7 @@
 """One trunk for each group of tasks, given or found."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
 from skmtl import MAMLRegressor
+from skmtl._net import Lookahead, fit_bank, lookahead_gains
+from skmtl._pilot import relative_gains
 from skmtl.architecture import BankShape, HardSharing, TaskGroups
 from skmtl.architecture._heads import moved
 from skmtl.architecture._task_groups import clustered
@@ -111,11 +115,16 @@ def two_groups_and_an_outlier(seed, n_samples=400):
     return X, y, [0, 0, 0, 1, 1, 1, 2]
 
 
-def test_auto_finds_the_groups():
+@pytest.mark.parametrize(
+    ("affinity", "threshold"), [("cosine", 0.02), ("lookahead", 0.05)]
+)
+def test_auto_finds_the_groups(affinity, threshold):
     scores = []
     for seed in range(10):
         X, y, truth = two_groups_and_an_outlier(seed)
-        architecture = TaskGroups(hidden_layer_sizes=(8,))
+        architecture = TaskGroups(
+            affinity=affinity, threshold=threshold, hidden_layer_sizes=(8,)
+        )
         model = small("regressor", architecture=architecture, random_state=seed)
         model.set_params(max_epochs=1, n_estimators=1, lr=0.002).fit(X, missing(y, 0.1))
         module = model.architecture_
@@ -128,18 +137,82 @@ def test_auto_finds_the_groups():
     assert np.mean(scores) >= 0.9
 
 
-def test_row_tasks_are_grouped_too():
+@pytest.mark.parametrize("affinity", ["cosine", "lookahead"])
+def test_row_tasks_are_grouped_too(affinity):
     rng = np.random.default_rng(0)
     X, task = rng.normal(size=(800, 5)), np.arange(800) % 8
     first, second = np.tanh(X[:, 0] + X[:, 1]), np.abs(X[:, 2]) - X[:, 3]
     y = np.where(task < 4, first, second) + 0.1 * rng.normal(size=800)
-    model = small("regressor", architecture=TaskGroups(hidden_layer_sizes=(8,)))
+    architecture = TaskGroups(affinity=affinity, hidden_layer_sizes=(8,))
+    model = small("regressor", architecture=architecture)
     groups = model.set_params(max_epochs=1).fit(X, y, task=task).architecture_.groups_
     truth = [0] * 4 + [1] * 4
     found = np.zeros(8)
     for number, group in enumerate(groups):
         found[group] = number
     assert adjusted_rand_score(truth, found) > 0.9
+
+
+def test_lookahead_gains_by_hand():
+    """One weight, at 0 in the first network and at 3 in the second.
+
+    Losses (w - 1)^2, 2 (w + 1)^2 and 5, steps of 0.1 downhill.
+    """
+    weight = torch.nn.Parameter(torch.tensor([[0.0], [3.0]], dtype=torch.float64))
+
+    def losses():
+        five = torch.full_like(weight, 5.0)
+        return torch.cat([(weight - 1) ** 2, 2 * (weight + 1) ** 2, five], dim=1)
+
+    gains = lookahead_gains(losses, [weight], torch.tensor([0.1, 0.1]))
+    expected = [
+        # To the right for the first task, to the left for the second; the third stays.
+        [[1 - 0.81, 2 - 2.42, 0], [1 - 1.21, 2 - 1.62, 0], [0, 0, 0]],
+        # To the left for both.
+        [[4 - 3.61, 32 - 30.42, 0]] * 2 + [[0, 0, 0]],
+    ]
+    torch.testing.assert_close(gains, torch.tensor(expected, dtype=torch.float64))
+    np.testing.assert_array_equal(weight.detach(), [[0.0], [3.0]])
+
+
+def test_relative_gains_by_hand():
+    """What the others gain a task over what it gains itself, both ways."""
+    gains = np.array([[0.2, 0.1, 0.3], [0.1, 0.4, 0.0], [0.1, -0.1, -0.2]])
+    # Of 0 and 1: (0.1 / 0.4 + 0.1 / 0.2) / 2. The third gains nothing by its steps.
+    expected = [[1, 0.375, 0.5], [0.375, 1, -0.25], [0.5, -0.25, 1]]
+    np.testing.assert_allclose(relative_gains(gains), expected)
+    np.testing.assert_array_equal(relative_gains(np.zeros((2, 2))), np.eye(2))
+
+
+def test_gains_by_short_steps_are_cosines():
+    """One network that looks once: the first order of a gain is an inner product."""
+    generator = torch.Generator().manual_seed(0)
+    normal = partial(torch.randn, generator=generator, dtype=torch.float64)
+    weight, table, targets = normal(1, 4), normal(30, 4), normal(30, 3)
+    weight, mix = torch.nn.Parameter(weight), normal(4, 3)
+
+    def losses():
+        hidden = torch.tanh(table * weight)
+        return ((hidden @ mix - targets) ** 2).mean(0, keepdim=True)
+
+    found = relative_gains(
+        lookahead_gains(losses, [weight], torch.tensor([1e-6]))[0].numpy()
+    )
+    gradients = [torch.autograd.grad(losses()[0, t], weight)[0][0] for t in range(3)]
+    gradients = torch.nn.functional.normalize(torch.stack(gradients), dim=1)
+    np.testing.assert_allclose(found, gradients @ gradients.T, atol=1e-4)
+
+
+def test_looking_ahead_leaves_the_training_alone(make_data, make_plan):
+    data = make_data()
+    plan, look = make_plan(data), Lookahead(make_plan(data))
+    plain, _ = fit_bank([plan], data)
+    seen, _ = fit_bank([plan], data, on_epoch=look)
+    assert look.mean().shape == (3, 3)
+    for one, other in zip(
+        plain.module_.parameters(), seen.module_.parameters(), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_found_groups_train_as_given_ones():

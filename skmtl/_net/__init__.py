@@ -7,6 +7,7 @@ from ._fit import fit_bank, fit_episodes
 from ._join import joined_history
 from ._joint_net import JointNet
 from ._learner import Learner, LearnerModule, masked_mean, weighted_means
+from ._lookahead import Lookahead, lookahead_gains
 from ._module import Blueprint
 from ._optimizer import BankAdamW, BankSGD
 from ._plan import Hyperparameters, NetworkPlan
@@ -27,6 +28,7 @@ __all__ = [
     "JointNet",
     "Learner",
     "LearnerModule",
+    "Lookahead",
     "NetworkPlan",
     "RowsDataset",
     "SharedBank",
@@ -36,6 +38,7 @@ __all__ = [
     "fit_shares",
     "initial_bias",
     "joined_history",
+    "lookahead_gains",
     "masked_mean",
     "threads_for",
     "weighted_means",

@@ -27,14 +27,34 @@ class Architecture(Strategy):
         """Whether it has to know how the tasks get on before it is built, bool."""
         return False
 
+    @property
+    def looks_ahead(self):
+        """Whether affinity is to be measured by steps, not by cosines, bool."""
+        return False
+
+    def check_tasks(self, row_tasks):
+        """Refuse tasks for which it makes no sense, before anything is trained.
+
+        Parameters
+        ----------
+        row_tasks : bool
+            Whether each row has one task.
+
+        Raises
+        ------
+        ValueError
+            If it makes none.
+        """
+
     def after_pilot(self, pilot, task_names):
         """Settle what was left to a short training with one trunk for all tasks.
 
         Parameters
         ----------
         pilot : Pilot
-            ``affinity`` of shape (n_tasks, n_tasks), the mean cosine between gradients,
-            and ``unexplained`` of shape (n_tasks,), the loss over that of a constant.
+            ``affinity`` of shape (n_tasks, n_tasks), mean cosines between gradients or
+            gains by steps, and ``unexplained`` of shape (n_tasks,), the loss over that
+            of a constant.
         task_names : sequence
             Names of the tasks.
 

@@ -111,6 +111,25 @@ class HeadChain(Architecture):
         """Whether the order is to be found, bool."""
         return isinstance(self.order, str)
 
+    def check_tasks(self, row_tasks):
+        """Refuse row tasks.
+
+        Parameters
+        ----------
+        row_tasks : bool
+            Whether each row has one task.
+
+        Raises
+        ------
+        ValueError
+            If it has.
+        """
+        if row_tasks:
+            raise ValueError(
+                "HeadChain passes the predictions of a row from column to column, and "
+                "with row tasks each row has one task. Take TaskConditioned or MMoE."
+            )
+
     def after_pilot(self, pilot, task_names):
         """Put first what the pilot told best.
 
@@ -167,11 +186,7 @@ class HeadChain(Architecture):
             If a hidden size is not a positive integer, the order does not fit the
             tasks, or there are row tasks.
         """
-        if shape.row_tasks:
-            raise ValueError(
-                "HeadChain passes the predictions of a row from column to column, and "
-                "with row tasks each row has one task. Take TaskConditioned or MMoE."
-            )
+        self.check_tasks(shape.row_tasks)
         sizes = checked_sizes(self, "hidden_layer_sizes", (128, 128))
         return HeadChainModule(self, sizes, shape, streams)
 
