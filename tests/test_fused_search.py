@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from joblib import parallel_config
 from scipy.stats import loguniform
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
+from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.linear_model import Ridge
@@ -29,6 +30,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import EpochTimer
 
 import skmtl
@@ -758,6 +760,22 @@ def test_searches_without_any_score_raise_and_do_not_refit():
     assert not hasattr(search, "best_estimator_")
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+@pytest.mark.filterwarnings("ignore:Scoring failed")
+def test_candidates_that_all_fail_on_one_split_raise_what_was_raised_there():
+    X, y = regression_data(60)
+    X = X.astype(object)
+    X[0, 0] = {"a": 1}
+    search = FusedGridSearchCV(precise(), GRID, cv=3)
+    with pytest.raises(
+        ValueError, match=r"All 4 candidates failed on some of the 3 splits.*TypeError"
+    ) as raised:
+        search.fit(X, y)
+    assert isinstance(raised.value.__cause__, TypeError)
+    assert not hasattr(search, "cv_results_")
+
+
 def test_a_failed_call_leaves_what_was_fitted():
     X, y = regression_data(60)
     search = FusedGridSearchCV(precise(n_estimators=1), GRID, cv=3).fit(X, y)
@@ -821,6 +839,31 @@ def test_callbacks_of_skorch_see_one_candidate_at_a_time():
     with pytest.warns(UserWarning, match="skorch_callbacks would see"):
         fused = FusedGridSearchCV(model, {"lr": [0.003, 0.02]}, cv=3).fit(X, y)
     check_same(GridSearchCV(model, {"lr": [0.003, 0.02]}, cv=3).fit(X, y), fused)
+
+
+def test_callbacks_of_scikit_learn_watch_one_candidate_at_a_time():
+    X, y = regression_data(60)
+    monitor = ScoringMonitor(scoring="r2")
+    model = precise(max_epochs=3, n_estimators=1).set_callbacks(monitor)
+    with pytest.warns(UserWarning, match="Its callbacks watch fits one by one"):
+        FusedGridSearchCV(model, {"lr": [0.003, 0.02]}, cv=2).fit(X, y)
+    logs = monitor.get_logs(select="all")
+    epochs = [r for log in logs for r in log.data if r["task_name"] == "epoch"]
+    assert len(epochs) == (2 * 2 + 1) * 3
+
+
+def test_callbacks_of_the_search_see_what_they_see_in_scikit_learn(capsys):
+    pytest.importorskip("rich")
+    X, y = regression_data(60)
+    search = FusedGridSearchCV(precise(), {"lr": [0.003, 0.02]}, cv=2)
+    search.set_callbacks(ProgressBar()).fit(X, y)
+    assert np.isfinite(search.best_score_)
+    printed = capsys.readouterr().out
+    assert "FusedGridSearchCV - fit" in printed
+    assert "MultiTaskNetRegressor - fit" in printed
+    monitor = ScoringMonitor(scoring="r2")
+    search = clone(search).set_callbacks(monitor)
+    assert np.isfinite(search.fit(X, y).best_score_)
 
 
 def test_one_by_one_beside_a_bank():
@@ -895,3 +938,24 @@ def test_two_searches_give_equal_bits():
     )
     np.testing.assert_array_equal(first.predict(X), second.predict(X))
     assert joblib.hash(first.best_params_) == joblib.hash(second.best_params_)
+
+
+SAME_AS_SCIKIT_LEARN = {
+    "check_estimators_nan_inf": "missing values are fine, as in a GridSearchCV",
+    "check_supervised_y_2d": "y of one column is a task, as in a GridSearchCV",
+    "check_dtype_object": "all scores are NaN, which raises with the cause",
+}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # theirs
+@parametrize_with_checks(
+    [
+        FusedGridSearchCV(
+            small(kind, n_estimators=1, max_epochs=5), {"lr": [0.01, 0.02]}, cv=2
+        )
+        for kind in ("regressor", "classifier")
+    ],
+    expected_failed_checks=lambda _: SAME_AS_SCIKIT_LEARN,
+)
+def test_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)

@@ -122,13 +122,21 @@ class _FusesFits:
             return
         metric = self.refit if isinstance(self.refit, str) else "score"
         scores = results.get(f"mean_test_{metric}")
-        if scores is not None and np.isnan(scores).all():
+        if scores is None or not np.isnan(scores).all():
+            return
+        error = self._replay.error
+        if error is not None:
             raise ValueError(
-                f"All {len(scores)} candidates have a mean test score of NaN, and none "
-                "is the best. The scorer failed where the estimator did not: with "
-                "missing labels pass scoring=None or a scorer of skmtl.metrics, such "
-                "as get_scorer('r2')."
-            )
+                f"All {len(scores)} candidates failed on some of the {self.n_splits_} "
+                "splits, and none is the best. The first error was "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        raise ValueError(
+            f"All {len(scores)} candidates have a mean test score of NaN, and none is "
+            "the best. The scorer failed where the estimator did not: with missing "
+            "labels pass scoring=None or a scorer of skmtl.metrics, such as "
+            "get_scorer('r2')."
+        )
 
 
 class FusedGridSearchCV(_FusesFits, GridSearchCV):

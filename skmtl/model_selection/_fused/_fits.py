@@ -295,6 +295,8 @@ def _reason_against(estimator):
         return f"{name} does not train in a bank with others."
     if inner.skorch_callbacks:
         return "skorch_callbacks would see the networks of all candidates as one net."
+    if getattr(inner, "_skl_callbacks", None):
+        return "Its callbacks watch fits one by one; set them on the search."
     return None
 
 

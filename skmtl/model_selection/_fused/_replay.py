@@ -17,9 +17,15 @@ class Replay:
     ----------
     estimator : estimator
         To be searched over.
+
+    Attributes
+    ----------
+    error : Exception or None
+        The first that a fit raised.
     """
 
     def __init__(self, estimator):
+        self.error = None
         self.kind = type(estimator)
         self.fits = []
         self.estimator = copy.copy(estimator)
@@ -45,7 +51,11 @@ class Replay:
             estimator.__class__ = self.kind
             if not self.fits:
                 return estimator.fit(X, y, **params)
-            fitted = self.fits.pop()()
+            try:
+                fitted = self.fits.pop()()
+            except Exception as error:
+                self.error = self.error or error
+                raise
             vars(estimator).update(vars(fitted))
             return estimator
 
