@@ -68,8 +68,10 @@ class Strategy(BaseEstimator):
             The strategy itself.
         """
         banks = {n: v for n, v in vars(self).items() if isinstance(v, PerNetwork)}
-        n_networks = max((len(bank.values) for bank in banks.values()), default=1)
-        for k in range(n_networks):
+        if not banks:
+            self._validate_params()
+            return self
+        for k in range(max(len(bank.values) for bank in banks.values())):
             values = {name: bank.values[k] for name, bank in banks.items()}
             clone(self).set_params(**values)._validate_params()
         return self
