@@ -64,16 +64,16 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
         if self.warm_start and self.__sklearn_is_fitted__():
             data = self._fit_more(X, y, task, sample_weight, hook)
         else:
-            work = self._prepare(X, y, task, sample_weight)
+            data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
+            work = self._prepare(data)
             data, calibration = work.data, work.calibration
             plans = self._make_plans(data, work.members)
             found = self._trained(plans, data, work.members, on_epoch=hook(data))
             vars(self).update(self._names(data) | found)
         self._calibrate(data, calibration)
 
-    def _prepare(self, X, y, task=None, sample_weight=None):
-        """Check the data, and decide who the members are."""
-        data = check_task_data(self, X, y, task, sample_weight, kind=self._kind)
+    def _prepare(self, data):
+        """Decide who the members are, and what they see of checked data."""
         random_state = self._random_state()
         data, calibration = self._set_aside(data, random_state)
         self._fit_encoder(data)

@@ -786,6 +786,104 @@ def test_a_failed_call_leaves_what_was_fitted():
     assert search.best_estimator_ is best
 
 
+BAD_WEIGHTS = [[1.0, 2.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0], {"nothing": 2.0}]
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("weights", BAD_WEIGHTS)
+def test_weights_that_are_not_valid_fail_alone_wherever_they_stand(weights, first):
+    X, y = regression_data(60)
+    good = [1.0, 2.0, 0.5]
+    grid = {"task_weights": [weights, good] if first else [good, weights]}
+    with pytest.warns(FitFailedWarning, match="The parameters were {'task_weights'"):
+        fused = FusedGridSearchCV(precise(), grid, cv=3).fit(X, y)
+    assert fused.best_params_ == {"task_weights": good}
+    with pytest.warns(FitFailedWarning):
+        check_same(GridSearchCV(precise(), grid, cv=3).fit(X, y), fused)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+@pytest.mark.filterwarnings("ignore:X has 2 tasks that fit did not see")
+def test_weights_of_a_group_that_is_held_out_fail_on_that_split():
+    X, y, ids = row_task_data(90)
+    table = np.column_stack([X, ids])
+    model = precise(task_column=3, early_stopping=False)
+    grid = {"task_weights": [{10: 2.0}, None]}
+    with pytest.warns(FitFailedWarning):
+        plain = GridSearchCV(model, grid, cv=GroupKFold(3)).fit(table, y, groups=ids)
+    fused = FusedGridSearchCV(model, grid, cv=GroupKFold(3))
+    with pytest.warns(FitFailedWarning):
+        fused.fit(table, y, groups=ids)
+    check_same(plain, fused)
+    assert fused.best_params_ == {"task_weights": None}
+
+
+BROKEN = [
+    {"architecture__hidden_layer_sizes": [(8,), (0,)]},
+    {
+        "weighting": [PCGrad()],
+        "architecture": [TaskGroups(hidden_layer_sizes=(8,)), HardSharing((8,))],
+    },
+    {
+        "architecture": [
+            TaskGroups([["nothing"], [0, 1, 2]], hidden_layer_sizes=(8,)),
+            HardSharing((8,)),
+        ]
+    },
+]
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("grid", BROKEN)
+def test_candidates_that_cannot_be_built_or_trained_fail_alone(grid, n_jobs):
+    X, y = regression_data(60)
+    with pytest.warns(FitFailedWarning):
+        plain = GridSearchCV(precise(), grid, cv=3).fit(X, y)
+    search = FusedGridSearchCV(precise(), grid, cv=3, n_jobs=n_jobs)
+    with (
+        parallel_config(backend="threading"),
+        pytest.warns(FitFailedWarning, match="The parameters were"),
+    ):
+        search.fit(X, y)
+    check_same(plain, search)
+    search.set_params(error_score="raise")
+    with pytest.raises(ValueError, match="The parameters were"):
+        search.fit(X, y)
+
+
+def test_fits_that_break_a_bank_are_found(monkeypatch):
+    X, y = regression_data(60)
+    grid = {"lr": [0.003, 0.005, 0.01, 0.02, 0.03]}
+    expected = FusedGridSearchCV(precise(), grid, cv=3).fit(X, y)
+
+    def fit_shares(shares, *args, **kwargs):
+        if any(plan.hyperparameters.lr == 0.01 for own, _ in shares for plan in own):
+            raise RuntimeError("broken")
+        return skmtl._net.fit_shares(shares, *args, **kwargs)
+
+    monkeypatch.setattr(_fits, "fit_shares", fit_shares)
+    search = FusedGridSearchCV(precise(), grid, cv=3, error_score=-1.0)
+    with pytest.warns(FitFailedWarning, match=r"The parameters were {'lr': 0.01}"):
+        search.fit(X, y)
+    scores = search.cv_results_["mean_test_score"]
+    others = [0, 1, 3, 4]
+    assert scores[2] == -1
+    np.testing.assert_allclose(
+        scores[others], expected.cv_results_["mean_test_score"][others], atol=1e-8
+    )
+
+
+def test_labels_that_are_not_given_and_arguments_that_do_not_exist_are_named():
+    X, y = regression_data(60)
+    search = FusedGridSearchCV(precise(), GRID, cv=3, error_score="raise")
+    with pytest.raises(TypeError, match=r"Regressor.fit\(\) missing .* argument: 'y'"):
+        search.fit(X)
+    with pytest.raises(TypeError, match=r"Regressor.fit\(\) got .* 'samples'"):
+        search.fit(X, y, samples=y[:, 0])
+
+
 def test_names_that_do_not_exist_are_refused():
     X, y = regression_data(60)
     with pytest.raises(ValueError, match="Invalid parameter 'nothing'"):
@@ -819,8 +917,9 @@ def test_arguments_are_checked(name, value):
 )
 def test_other_estimators_are_fitted_one_by_one(estimator, grid):
     X, y = regression_data(60)
-    with pytest.warns(UserWarning, match=r"Ridge does not train in a bank .* one by"):
+    with pytest.warns(UserWarning, match=r"Ridge is none of .* one by one") as record:
         fused = FusedGridSearchCV(estimator, grid, cv=3).fit(X, y)
+    assert record[0].filename == __file__
     check_same(GridSearchCV(estimator, grid, cv=3).fit(X, y), fused)
 
 
@@ -828,7 +927,7 @@ def test_meta_learners_are_fitted_one_by_one():
     X, y, ids = row_task_data(80)
     table = np.column_stack([X, ids])
     model = meta("maml_regressor", task_column=3, max_iter=3, dtype="float64")
-    with pytest.warns(UserWarning, match="MAMLRegressor does not train in a bank"):
+    with pytest.warns(UserWarning, match="MAMLRegressor is none of"):
         fused = FusedGridSearchCV(model, {"lr": [0.01, 0.1]}, cv=3).fit(table, y)
     check_same(GridSearchCV(model, {"lr": [0.01, 0.1]}, cv=3).fit(table, y), fused)
 
@@ -845,7 +944,7 @@ def test_callbacks_of_scikit_learn_watch_one_candidate_at_a_time():
     X, y = regression_data(60)
     monitor = ScoringMonitor(scoring="r2")
     model = precise(max_epochs=3, n_estimators=1).set_callbacks(monitor)
-    with pytest.warns(UserWarning, match="Its callbacks watch fits one by one"):
+    with pytest.warns(UserWarning, match="its callbacks watch fits one by one"):
         FusedGridSearchCV(model, {"lr": [0.003, 0.02]}, cv=2).fit(X, y)
     logs = monitor.get_logs(select="all")
     epochs = [r for log in logs for r in log.data if r["task_name"] == "epoch"]
@@ -882,7 +981,7 @@ def test_one_by_one_beside_a_bank():
 def test_falling_back_can_be_an_error():
     X, y = regression_data(60)
     search = FusedGridSearchCV(Ridge(), {"alpha": [0.1]}, fallback="error")
-    with pytest.raises(ValueError, match="Ridge does not train in a bank"):
+    with pytest.raises(ValueError, match="Ridge is none of"):
         search.fit(X, y)
     FusedGridSearchCV(precise(), GRID, cv=3, fallback="error").fit(X, y)
 
@@ -905,7 +1004,7 @@ def test_wrappers_of_users_are_fitted_one_by_one():
     X, y = regression_data(60)
     model = Doubled(exact("regressor", max_epochs=5))
     grid = {"inner__lr": [0.003, 0.02]}
-    with pytest.warns(UserWarning, match="Doubled does not train in a bank"):
+    with pytest.warns(UserWarning, match="Doubled is none of"):
         fused = FusedGridSearchCV(model, grid, cv=3).fit(X, y)
     check_same(GridSearchCV(model, grid, cv=3).fit(X, y), fused)
 

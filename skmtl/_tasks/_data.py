@@ -281,7 +281,8 @@ def check_every_task_labelled(names, weight, ids):
     if len(empty):
         raise ValueError(
             f"Task {names[empty[0]]!r} has no labels in y. Every task needs at least "
-            "one; drop the column or pass more rows."
+            "one; drop the column, pass more rows, or, in a cross-validation, let "
+            "cv=TaskKFold() deal the labels."
         )
     if ids is None:
         return

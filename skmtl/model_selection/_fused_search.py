@@ -133,9 +133,10 @@ class _FusesFits:
             ) from error
         raise ValueError(
             f"All {len(scores)} candidates have a mean test score of NaN, and none is "
-            "the best. The scorer failed where the estimator did not: with missing "
-            "labels pass scoring=None or a scorer of skmtl.metrics, such as "
-            "get_scorer('r2')."
+            "the best. The estimators were fitted; the scorer gave NaN, or failed with "
+            "the warnings 'Scoring failed' above. Pass error_score='raise' to see "
+            "where. Labels that are missing need scoring=None or a scorer of "
+            "skmtl.metrics, such as get_scorer('r2')."
         )
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from functools import wraps
+from inspect import signature
 
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
@@ -67,7 +68,7 @@ def fit_around(estimator, X, y, params):
     estimator : estimator
         Not fitted; it may be fitted afterwards.
     X, y : array-like
-        For ``fit``.
+        For ``fit``; y may be None.
     params : dict
         For ``fit``.
 
@@ -81,13 +82,18 @@ def fit_around(estimator, X, y, params):
     calls = []
 
     def fit(stand_in, *args, **kwargs):
+        try:
+            signature(kind.fit).bind(stand_in, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{kind.__name__}.fit() {error}") from None
         calls.append((args, kwargs))
         return stand_in
 
     inner = copy.copy(innermost(estimator))
-    inner.__class__ = with_fit(type(inner), fit)
+    kind = type(inner)
+    inner.__class__ = with_fit(kind, fit)
     around = with_innermost(estimator, inner)
-    around = around.fit(X, y, **params)
+    around = around.fit(X, *(() if y is None else (y,)), **params)
     return around, *calls[-1]
 
 

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.parallel import delayed
 
 from ..._net import fit_shares
-from ..._tasks import SharedRows
+from ..._tasks import SharedRows, check_task_data
 from .._rows import own_rows, take
 from ._alike import Kinds
 from ._around import fit_around, innermost, with_innermost
@@ -43,10 +43,8 @@ class _Fit:
         try:
             self.inner._take_over(net, bank.shares[number], self.work)
         except FloatingPointError as error:
-            # The warning about failed fits prints messages, and no candidates.
-            raise FloatingPointError(
-                f"{error} The parameters were {self.settings}."
-            ) from None
+            _name(error, self.settings)
+            raise
         return with_innermost(self.around, self.inner)
 
 
@@ -145,7 +143,7 @@ class FusedFits:
         warn(
             f"{message} They are fitted one by one.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=9,  # the caller of fit
         )
 
     # -- plans -------------------------------------------------------------------
@@ -159,44 +157,54 @@ class FusedFits:
             try:
                 settings = inner._bank_settings()
             except ValueError as error:
+                _name(error, candidates[c])
                 for s in range(len(self.splits)):
                     self._results[c, s] = Outcome(error=error)
                 continue
             o = outer.number(with_innermost(estimators[c], None))
             kind = kinds.number((o, type(inner), settings))
             for s in range(len(self.splits)):
-                try:
-                    if (o, s) not in around:
-                        around[o, s] = Outcome.of(self._fit_around, estimators[c], s)
-                    shell, args, kwargs = around[o, s]()
-                    key = kind, s, _seed_key(inner.random_state)
-                    if key not in prepared:
-                        prepared[key] = Outcome.of(
-                            self._prepare, inner, args, kwargs, s, tables, kind
-                        )
-                    template, work, encoders, shared, number = prepared[key]()
-                    own = copy.copy(inner)
-                    vars(own).update(template)
-                    plans = own._make_plans(work.data, work.members, encoders)
-                except Exception as error:  # as scikit-learn does, for any of them
-                    self._results[c, s] = Outcome(error=error)
+                if (o, s) not in around:
+                    around[o, s] = Outcome.of(self._fit_around, estimators[c], s)
+                if around[o, s].error is not None:
+                    self._results[c, s] = around[o, s]
                     continue
-                fit = (candidates[c], shell, own, work, plans, shared, number)
+                shell, args, kwargs = around[o, s]()
+                key = kind, s, _seed_key(inner.random_state)
+                if key not in prepared:
+                    prepared[key] = Outcome.of(
+                        self._prepare, inner, args, kwargs, s, tables, kind
+                    )
+                if prepared[key].error is not None:
+                    self._results[c, s] = prepared[key]
+                    continue
+                template, work, encoders, shared, number = prepared[key]()
+                own = copy.copy(inner)
+                vars(own).update(template)
+                plans = Outcome.of(own._make_plans, work.data, work.members, encoders)
+                if plans.error is not None:
+                    _name(plans.error, candidates[c])
+                    self._results[c, s] = plans
+                    continue
+                fit = (candidates[c], shell, own, work, plans(), shared, number)
                 planned.append(_Fit((c, s), *fit))
         return planned
 
     def _fit_around(self, estimator, s):
         train, n_samples = self.splits[s][0], _n_samples(self.X)
         params = {n: own_rows(v, train, n_samples) for n, v in self.params.items()}
-        return fit_around(
-            clone(estimator), take(self.X, train), take(self.y, train), params
-        )
+        y = None if self.y is None else take(self.y, train)
+        return fit_around(clone(estimator), take(self.X, train), y, params)
 
     def _prepare(self, inner, args, kwargs, s, tables, kind):
         template = clone(inner)
+        # What belongs to single candidates, and may not be valid, is left to them.
+        usual = type(inner)().get_params(deep=False)
+        own = set(inner._fusable) - {"random_state"}
+        template.set_params(**{n: v for n, v in usual.items() if n in own})
         if template.random_state is None:
             template.random_state = self._seed
-        work = template._prepare(*args, **kwargs)
+        work = template._prepare(_checked(template, *args, **kwargs))
         plans = template._make_plans(work.data, work.members)
         encoders = [plan.encoder for plan in plans]
         of_kind = tables.setdefault(kind, [])
@@ -218,7 +226,7 @@ class FusedFits:
     def _train(self, planned, alone):
         banks = self._banks(planned)
         jobs = [
-            delayed(fit_shares)(
+            delayed(_fit_bank)(
                 [fit.share for fit in bank],
                 data,
                 device=bank[0].inner.device,
@@ -235,17 +243,28 @@ class FusedFits:
             for (_, s), estimator in alone
         ]
         done = self.workers.run(jobs)
-        for (bank, _), trained in zip(banks, done, strict=False):
-            n_networks = sum(len(fit.plans) for fit in bank)
-            for number, fit in enumerate(bank):
-                self._results[fit.place] = partial(fit.fitted, trained, number)
-                share = trained.seconds * len(fit.plans) / n_networks
-                self._seconds[fit.place] += share
+        for (bank, _), parts in zip(banks, done, strict=False):
+            fits = iter(bank)
+            for trained, n_fits in parts:
+                self._note(trained, [next(fits) for _ in range(n_fits)])
         for (place, _), (result, seconds) in zip(
             alone, done[len(banks) :], strict=True
         ):
             self._results[place] = result
             self._seconds[place] = seconds
+
+    def _note(self, trained, fits):
+        """Note what came of the fits of one bank."""
+        if trained.error is not None:
+            for fit in fits:
+                _name(trained.error, fit.settings)
+                self._results[fit.place] = trained
+            return
+        bank = trained()
+        n_networks = sum(len(fit.plans) for fit in fits)
+        for number, fit in enumerate(fits):
+            self._results[fit.place] = partial(fit.fitted, bank, number)
+            self._seconds[fit.place] += bank.seconds * len(fit.plans) / n_networks
 
     def _banks(self, planned):
         """Deal the fits to banks: those that can share one, as many as it may hold."""
@@ -271,6 +290,37 @@ class FusedFits:
         return banks
 
 
+def _fit_bank(shares, data, **settings):
+    """Train the networks of some fits; where that fails, find the fits that fail.
+
+    Parameters
+    ----------
+    shares, data, **settings : object
+        As for :func:`fit_shares`.
+
+    Returns
+    -------
+    parts : list of (Outcome, int)
+        Banks, or the errors of single fits, and how many of the fits each is for.
+    """
+    trained = Outcome.of(fit_shares, shares, data, **settings)
+    if trained.error is None or len(shares) == 1:
+        return [(trained, len(shares))]
+    half = len(shares) // 2
+    return [
+        part
+        for some in (shares[:half], shares[half:])
+        for part in _fit_bank(some, data, **settings)
+    ]
+
+
+def _name(error, candidate):
+    """Let the traceback of an error end with the parameters that it is about."""
+    note = f"The parameters were {candidate}."
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+
+
 def _with_one_class_weight_each(fits):
     """Let equal class weights be one object, by which their tables are shared."""
     known = {}
@@ -292,12 +342,20 @@ def _reason_against(estimator):
     inner = innermost(estimator)
     name = type(inner).__name__
     if not getattr(inner, "_fusable", ()):
-        return f"{name} does not train in a bank with others."
+        return (
+            f"{name} is none of MultiTaskNetRegressor, MultiTaskNetClassifier and "
+            "MixedTaskNet, alone, at the end of a Pipeline or inside a "
+            "TransformedTargetRegressor."
+        )
     if inner.skorch_callbacks:
         return "skorch_callbacks would see the networks of all candidates as one net."
     if getattr(inner, "_skl_callbacks", None):
-        return "Its callbacks watch fits one by one; set them on the search."
+        return "its callbacks watch fits one by one; set them on the search."
     return None
+
+
+def _checked(estimator, X, y, task=None, sample_weight=None):
+    return check_task_data(estimator, X, y, task, sample_weight, kind=estimator._kind)
 
 
 def _fit_alone(estimator, X, y, train, params):

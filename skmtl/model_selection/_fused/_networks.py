@@ -1,5 +1,7 @@
 """How many networks a bank should hold."""
 
+import sys
+
 import torch
 
 from ..._net import Blueprint
@@ -33,7 +35,10 @@ def most_networks(plan, data, device, dtype):
     n_networks : int
         At least 1. On CPU it goes by the cache, on other devices by memory.
     """
-    module = Blueprint.from_plans([plan], data, dtype).build()
+    try:
+        module = Blueprint.from_plans([plan], data, dtype).build()
+    except Exception:  # whatever it is, the fit will say it
+        return sys.maxsize
     weights = sum(p.numel() * p.element_size() for p in module.parameters())
     n_held_out = 0 if plan.valid_rows is None else len(plan.valid_rows)
     itemsize = torch.finfo(getattr(torch, dtype)).bits // 8
