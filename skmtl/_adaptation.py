@@ -24,7 +24,7 @@ from .loss import CrossEntropy, SquaredError, resolve
 _RIDGE_STRENGTHS = np.logspace(-3, 4, 15)
 
 
-def adapted_net(net, table, y, sample_weight, kind, task_types="auto"):
+def adapted_net(net, table, y, sample_weight, kind, task_types="auto", task=None):
     """Make a net whose heads are fitted to new labels, on the same frozen trunk.
 
     Parameters
@@ -41,6 +41,8 @@ def adapted_net(net, table, y, sample_weight, kind, task_types="auto"):
         What the labels are.
     task_types : "auto", list or dict, default="auto"
         Types of the new columns when the kind is mixed.
+    task : int, optional
+        Number by which the architecture knows the new group, if it does.
 
     Returns
     -------
@@ -89,7 +91,8 @@ def adapted_net(net, table, y, sample_weight, kind, task_types="auto"):
         dtype="float64",
     )
     if blueprint.architecture.learns_tasks:
-        return net.with_learned_task(blueprint, table, encoded, weight), names
+        task = net.blueprint.n_tasks if task is None else task
+        return net.with_learned_task(blueprint, table, encoded, weight, task), names
     features = net.features(table)
     if row_tasks:
         heads = _deviating_heads(net, features, encoded, weight)

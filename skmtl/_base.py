@@ -201,8 +201,8 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
             )
 
     def _codes_of(self, ids):
-        unknown = self.n_tasks_
-        codes = np.array([self._task_codes.get(i, unknown) for i in ids.tolist()])
+        unknown, known = self.n_tasks_, self._known_codes()
+        codes = np.array([known.get(i, unknown) for i in ids.tolist()])
         if (codes == unknown).any():
             names = sorted({str(i) for i in ids[codes == unknown].tolist()})
             found = f"{len(names)} task{'s' * (len(names) > 1)} that fit did not see: "
@@ -219,6 +219,13 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
                 stacklevel=4,
             )
         return codes
+
+    def _known_codes(self):
+        """Number the tasks of fit, and those that only the architecture knows."""
+        names = list(self._task_codes)
+        others = self.net_.blueprint.architecture.described_tasks(names)
+        numbers = {n: self.n_tasks_ + 1 + i for i, n in enumerate(others)}
+        return self._task_codes | numbers if numbers else self._task_codes
 
     # -- adapt -------------------------------------------------------------------
 
@@ -268,16 +275,18 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
                 f"adapt got rows of {len(set(ids.tolist()))} tasks; pass the rows of "
                 "one new task a call."
             )
+        name = ids.tolist()[0] if row_tasks and ids is not None else None
+        code = None if name is None else self._known_codes().get(name)
         net, names = adapted_net(
-            self.net_, table, y, sample_weight, self._kind, task_types
+            self.net_, table, y, sample_weight, self._kind, task_types, code
         )
-        if row_tasks and ids is not None:
-            names = [ids.tolist()[0]]
+        if name is not None:
+            names = [name]
         adapted.net_ = net
         adapted.n_tasks_ = len(names)
         adapted.task_names_ = np.array(names)
         adapted._task_codes = None
-        adapted._adapted_to = names[0] if row_tasks and ids is not None else None
+        adapted._adapted_to = name
         adapted._held_out = adapted._noise = adapted._calibration = None
         adapted._members = adapted._moments = None
         return adapted

@@ -1,5 +1,8 @@
 """One network that an embedding of the task modulates."""
 
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -182,6 +185,54 @@ def test_descriptors_predict_embeddings():
         predictions = model.predict(X[rest], task=task[rest])
         errors[name] = np.mean((predictions - y[rest]) ** 2)
     assert errors["known"] < 0.6 * errors["none"]
+
+
+def test_a_new_group_is_known_by_its_descriptors():
+    """Without a row, and better with a few rows than those alone."""
+    model, (X, y, task, nature), known = fitted_groups()
+    table = np.column_stack([X, task])
+    model.set_params(task_column=X.shape[1])
+    errors = {}
+    for name, descriptors in (
+        ("none", None),
+        ("known", {int(t): list(nature[t]) for t in np.unique(task)}),
+    ):
+        model.set_params(architecture__descriptors=descriptors)
+        model.fit(table[known], y[known])
+        found = []
+        for t in np.unique(task[~known]):
+            own = np.flatnonzero(task == t)
+            few, rest = own[:3], own[3:]
+            with warnings.catch_warnings():
+                # Of tasks that fit did not see and nobody described.
+                warnings.simplefilter("ignore" if name == "none" else "error")
+                guess = model.predict(table[rest])
+            adapted = model.adapt(table[few], y[few]).predict(table[rest])
+            found.append([np.mean((p - y[rest]) ** 2) for p in (guess, adapted)])
+        errors[name] = np.mean(found, axis=0)
+    assert errors["known"][0] < 0.1 * errors["none"][0]
+    assert errors["known"][1] < 0.7 * errors["none"][1]
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(table), model.predict(table))
+
+
+def test_a_described_group_is_at_what_its_descriptors_predict():
+    """With a strong ridge adapt stays there; a task of the mean is no task."""
+    X, y, task = row_task_data()
+    table, mean = np.column_stack([X, task]), float(np.mean(range(10, 16)))
+    descriptors = {t: [float(t)] for t in range(10, 16)} | {20: [16.0], 30: [mean]}
+    architecture = TaskConditioned((4,), descriptors=descriptors)
+    model = exact("regressor", architecture=architecture, task_column=3)
+    model.set_params(max_epochs=20).fit(table, y)
+    at = [np.column_stack([X[:9], np.full(9, t)]) for t in (20, 30, 99)]
+    described, average = (model.predict(part) for part in at[:2])
+    with pytest.warns(UserWarning, match="99"):
+        np.testing.assert_allclose(average, model.predict(at[2]), rtol=1e-10)
+    assert np.abs(described - average).max() > 1e-3
+    strong = model.architecture_.embedding.shrinkage
+    strong.fill_(1e12)
+    adapted = model.adapt(at[0], y[:9])
+    np.testing.assert_allclose(adapted.predict(at[0]), described, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

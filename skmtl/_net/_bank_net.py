@@ -83,7 +83,8 @@ class BankNet(NeuralNet):
         table : ndarray of shape (n_rows, n_features)
             Raw rows.
         task : ndarray of shape (n_rows,), int, optional
-            Row tasks; one past the last for unknown ones.
+            Row tasks; one past the last for unknown ones, and behind it those that the
+            architecture has descriptors of.
 
         Yields
         ------
@@ -177,7 +178,7 @@ class BankNet(NeuralNet):
         )
         return net
 
-    def with_learned_task(self, blueprint, table, targets, weight):
+    def with_learned_task(self, blueprint, table, targets, weight, task):
         """Make a net with the same trunk that learns one new task.
 
         Parameters
@@ -188,6 +189,8 @@ class BankNet(NeuralNet):
             Raw rows of the task.
         targets, weight : ndarray of shape (n_rows, n_columns)
             Encoded labels, 0 where missing, and their weights.
+        task : int
+            Number of the task; that of no task if nothing is known of it.
 
         Returns
         -------
@@ -199,7 +202,7 @@ class BankNet(NeuralNet):
         with torch.no_grad():
             inputs = module.embedding(module.encoder(_tensor(table).double()))
         labels = (torch.from_numpy(part)[None] for part in (targets, weight))
-        module.architecture.learn_task(module.losses, inputs, *labels)
+        module.architecture.learn_task(module.losses, inputs, *labels, task)
         module.to(net.device)
         return net
 

@@ -80,6 +80,21 @@ class Architecture(Strategy):
         """
         return self
 
+    def described_tasks(self, task_names):
+        """List tasks of which it knows something though none of their rows.
+
+        Parameters
+        ----------
+        task_names : sequence
+            Tasks of the training.
+
+        Returns
+        -------
+        names : list
+            Others. As row tasks they are numbered behind the number for no task.
+        """
+        return []
+
     def build(self, shape, streams=None):
         """Make the module.
 

@@ -123,10 +123,11 @@ class NewTaskModule(ApartModule):
         """
         self.inner.load_state_dict(other.state_dict())
 
-    def learn_task(self, losses, inputs, targets, weight):
+    def learn_task(self, losses, inputs, targets, weight, task):
         """Learn the embedding, for every network by itself.
 
-        It ends at a minimum of the loss plus the ridge, reached from zero.
+        It ends at a minimum of the loss plus the ridge, reached from what descriptors
+        predict, or zero.
 
         Parameters
         ----------
@@ -136,22 +137,25 @@ class NewTaskModule(ApartModule):
             Encoded rows of the task.
         targets, weight : Tensor of shape (1, n_rows, n_columns)
             Encoded labels, and their weights.
+        task : int
+            By which the module inside knows the task, if it is described.
         """
-        start = self.heads.embedding
-        inputs = inputs.expand(len(start), -1, -1)
-        for k in range(len(start)):
+        learned = self.heads.embedding
+        predicted = self.inner.embedding.predict(task)
+        inputs = inputs.expand(len(learned), -1, -1)
+        for k in range(len(learned)):
             inner = take_networks(self.inner, [k]).requires_grad_(False)
             alone = copy.deepcopy(losses).eval()
             alone.take_networks([k])
-            embedding = torch.zeros_like(start[:1], requires_grad=True)
+            start = predicted[[k]]
+            deviation = torch.zeros_like(start, requires_grad=True)
             optimizer = torch.optim.LBFGS(
-                [embedding], max_iter=200, line_search_fn="strong_wolfe"
+                [deviation], max_iter=200, line_search_fn="strong_wolfe"
             )
-            optimizer.step(
-                _Objective(inner, alone, inputs[[k]], targets, weight, embedding)
-            )
+            rows = inputs[[k]], targets, weight
+            optimizer.step(_Objective(inner, alone, rows, start, deviation))
             with torch.no_grad():
-                start[k] = embedding[0]
+                learned[k] = (start + deviation)[0]
 
     def shared_parameters(self):
         """List the parameters of the module inside.
@@ -184,18 +188,19 @@ class OneEmbedding(nn.Module):
 class _Objective:
     """The loss of one network plus the ridge, for L-BFGS."""
 
-    def __init__(self, module, losses, inputs, targets, weight, embedding):
+    def __init__(self, module, losses, rows, start, deviation):
         self.module = module
         self.losses = losses
-        self.rows = inputs, targets, weight
-        self.embedding = embedding
+        self.rows = rows
+        self.start = start
+        self.deviation = deviation
 
     def __call__(self):
         inputs, targets, weight = self.rows
-        self.embedding.grad = None
-        outputs = self.module.conditioned(inputs, self.embedding)
+        self.deviation.grad = None
+        outputs = self.module.conditioned(inputs, self.start + self.deviation)
         total = (self.losses.cells(outputs, targets) * weight).sum()
-        ridge = self.module.embedding.shrinkage.sum() * self.embedding.square().sum()
+        ridge = self.module.embedding.shrinkage.sum() * self.deviation.square().sum()
         total = total + ridge
         total.backward()
         return total

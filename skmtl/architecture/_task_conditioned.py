@@ -48,8 +48,9 @@ class TaskConditioned(Architecture):
         Probability that a hidden unit is dropped in training, in [0, 1).
     descriptors : dict, default=None
         For each task, by name, a sequence of numbers that describe it. They are
-        standardised over the tasks, and a learned linear map of them is added to the
-        embedding: what then shrinks is the deviation from what the descriptors predict.
+        standardised over the tasks of the training, and a learned linear map of them is
+        added to the embedding: what then shrinks is the deviation from what the
+        descriptors predict. Tasks without rows may be described, too.
     task_shrinkage : float, default=1.0
         Ridge strength on the embedding of a task, in units of the loss of one labelled
         cell.
@@ -68,6 +69,10 @@ class TaskConditioned(Architecture):
 
     ``adapt`` learns the embedding of a new group of rows, and nothing else, by L-BFGS
     from zero. For a new column it puts a linear head on the features of all tasks.
+
+    A row task that fit did not see but ``descriptors`` describe is predicted by the
+    embedding that they predict, without a warning, and ``adapt`` learns its deviation
+    from that. ``adapt`` reads the name of the task from ``task_column``.
 
     After ``fit``, ``architecture_.embeddings_`` has the embeddings.
 
@@ -158,6 +163,22 @@ class TaskConditioned(Architecture):
         kind = NewTask if shape.row_tasks else LinearReadout
         return kind.of(self, shape)
 
+    def described_tasks(self, task_names):
+        """List tasks that are described though they have no rows.
+
+        Parameters
+        ----------
+        task_names : sequence
+            Tasks of the training.
+
+        Returns
+        -------
+        names : list
+            Others, in the order of ``descriptors``.
+        """
+        known = set(task_names)
+        return [name for name in self.descriptors or () if name not in known]
+
     def described(self, shape):
         """Standardise the descriptors of the tasks.
 
@@ -168,8 +189,9 @@ class TaskConditioned(Architecture):
 
         Returns
         -------
-        descriptors : Tensor of shape (n_tasks + 1, n_descriptors) or None
-            The last for no task; None without descriptors.
+        descriptors : Tensor of shape (n_rows, n_descriptors) or None
+            The tasks, a row of zeros for no task, and the tasks that have no rows; None
+            without descriptors.
 
         Raises
         ------
@@ -190,7 +212,8 @@ class TaskConditioned(Architecture):
                 f"Task {lacking[0]!r} has no entry in TaskConditioned(descriptors="
                 "...). Every task of the training needs one."
             )
-        rows = [np.atleast_1d(self.descriptors[name]) for name in names]
+        others = self.described_tasks(names)
+        rows = [np.atleast_1d(self.descriptors[name]) for name in (*names, *others)]
         if len({row.shape for row in rows}) > 1 or rows[0].ndim > 1:
             raise ValueError(
                 "The 'descriptors' parameter of TaskConditioned must have equally many "
@@ -201,9 +224,10 @@ class TaskConditioned(Architecture):
             raise ValueError(
                 "The 'descriptors' parameter of TaskConditioned must be finite numbers."
             )
-        scale = table.std(axis=0)
-        table = (table - table.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
-        table = np.vstack([table, np.zeros(table.shape[1])])
+        own = table[: len(names)]
+        scale = own.std(axis=0)
+        table = (table - own.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
+        table = np.insert(table, len(names), 0.0, axis=0)
         return torch.tensor(table, dtype=shape.dtype)
 
 
@@ -611,8 +635,8 @@ class ColumnEmbedding(nn.Module):
         Of an embedding.
     shrinkage : Tensor of shape (n_networks,)
         Ridge strength.
-    described : Tensor of shape (n_tasks + 1, n_descriptors) or None
-        Descriptors.
+    described : Tensor of shape (n_rows, n_descriptors) or None
+        Descriptors; see :meth:`TaskConditioned.described`.
     """
 
     def __init__(self, shape, n_numbers, shrinkage, described):
@@ -633,7 +657,7 @@ class ColumnEmbedding(nn.Module):
         own = _GAIN * self.own
         if self.predicted is None:
             return own
-        return own + self.predicted(self.described[:, :-1])
+        return own + self.predicted(self.described[:, : own.shape[1]])
 
     def penalty(self, share):
         """Shrink them.
@@ -663,8 +687,8 @@ class RowEmbedding(nn.Module):
         Of an embedding.
     shrinkage : Tensor of shape (n_networks,)
         Ridge strength.
-    described : Tensor of shape (n_tasks + 1, n_descriptors) or None
-        Descriptors.
+    described : Tensor of shape (n_rows, n_descriptors) or None
+        Descriptors; see :meth:`TaskConditioned.described`.
     """
 
     def __init__(self, shape, n_numbers, shrinkage, described):
@@ -685,14 +709,33 @@ class RowEmbedding(nn.Module):
         Returns
         -------
         embedding : Tensor of shape (n_networks, n_rows, n_numbers)
-            Zero for no task.
+            Zero for no task, and what descriptors predict for one without rows.
         """
-        own = _GAIN * self.rows(task)
         if self.predicted is None:
-            return own
+            return _GAIN * self.rows(task)
+        # Tasks behind the number for no task have descriptors and no rows.
+        own = _GAIN * self.rows(task.clamp(max=self.rows.weight.shape[1] - 1))
         # The tasks of all networks are described alike.
         table = self.described[0].index_select(0, task.flatten())
         return own + self.predicted(table.view(*task.shape, -1))
+
+    @torch.no_grad()
+    def predict(self, task):
+        """Compute what the descriptors of a task predict.
+
+        Parameters
+        ----------
+        task : int
+            Number of the task; that for no task is ``n_tasks``.
+
+        Returns
+        -------
+        embedding : Tensor of shape (n_networks, 1, n_numbers)
+            Zero without descriptors.
+        """
+        if self.predicted is None:
+            return torch.zeros_like(self.rows.weight[:, :1])
+        return self.predicted(self.described[:, task : task + 1])
 
     def table(self):
         """Compute the embeddings of all tasks.
@@ -705,7 +748,7 @@ class RowEmbedding(nn.Module):
         own = _GAIN * self.rows.weight[:, :-1]
         if self.predicted is None:
             return own
-        return own + self.predicted(self.described[:, :-1])
+        return own + self.predicted(self.described[:, : own.shape[1]])
 
     def penalty(self, share):
         """Shrink those of the tasks in the batch.
