@@ -217,6 +217,24 @@ class MMoEModule(TrunkModule):
         hidden = self.experts(inputs).transpose(1, 2).flatten(2)
         return torch.cat([hidden, inputs.expand(len(hidden), -1, -1)], dim=-1)
 
+    def forward(self, inputs, task=None):
+        """Compute the outputs, without laying the features side by side.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n_networks, n_rows, n_inputs)
+            Encoded rows.
+        task : Tensor of shape (n_networks, n_rows), int64, optional
+            Task of each row.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_rows, n_outputs)
+            ``head(features(inputs), task)``.
+        """
+        hidden = self.experts(inputs)
+        return self.heads.mix(hidden, inputs.expand(len(hidden), -1, -1), task)
+
     def readout(self, inputs):
         """Compute what linear heads of new tasks read.
 
@@ -290,6 +308,7 @@ class MixedColumns(nn.Module):
         self.shared = LinearBank(
             shape.n_networks, n_hidden, shape.n_outputs, dtype=shape.dtype
         )
+        self.one_each = list(shape.task_of_output) == list(range(shape.n_tasks))
         owners = torch.tensor([shape.task_of_output] * shape.n_networks)
         self.register_buffer("owners", owners, persistent=False)
         mean = torch.zeros(
@@ -333,12 +352,33 @@ class MixedColumns(nn.Module):
             Side by side.
         """
         hidden, inputs = self.split(features)
-        gates = self.left_out(self.gate(inputs)).index_select(2, self.owners[0])
+        return self.mix(hidden.transpose(1, 2), inputs)
+
+    def mix(self, hidden, inputs, task=None):
+        """Mix experts, and read the outputs off.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (n_networks, n_experts, n_rows, n_hidden)
+            Of the experts.
+        inputs : Tensor of shape (n_networks, n_rows, n_inputs)
+            For the gates.
+        task : None
+            Column tasks need none.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_rows, n_outputs)
+            Side by side.
+        """
+        gates = self.left_out(self.gate(inputs)).permute(0, 2, 3, 1)
+        if not self.one_each:
+            gates = gates.index_select(1, self.owners[0])
         # A linear head of a mixture is the mixture of linear heads, and these are one
         # product for all tasks.
-        heads = hidden.flatten(1, 2) @ self.shared.weight
-        heads = heads.unflatten(1, hidden.shape[1:3])
-        return (gates * heads.mT).sum(-1) + self.shared.bias
+        heads = self.shared.weight.mT @ hidden.flatten(1, 2).mT
+        mixed = (gates * heads.unflatten(2, hidden.shape[1:3])).sum(2)
+        return (mixed + self.shared.bias.mT).mT
 
     def readout(self, features):
         """Leave the gates out.
@@ -453,8 +493,27 @@ class MixedRows(nn.Module):
             Of each row's own task.
         """
         hidden, inputs = self.split(features)
-        gates = self.left_out(self.gate(inputs, task))
-        return self.own((gates.unsqueeze(-1) * hidden).sum(2), task)
+        return self.mix(hidden.transpose(1, 2), inputs, task)
+
+    def mix(self, hidden, inputs, task):
+        """Mix experts for each row, and read the outputs off.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (n_networks, n_experts, n_rows, n_hidden)
+            Of the experts.
+        inputs : Tensor of shape (n_networks, n_rows, n_inputs)
+            For the gates.
+        task : Tensor of shape (n_networks, n_rows), int64
+            Task of each row.
+
+        Returns
+        -------
+        outputs : Tensor of shape (n_networks, n_rows, n_outputs)
+            Of each row's own task.
+        """
+        gates = self.left_out(self.gate(inputs, task)).mT
+        return self.own((gates.unsqueeze(-1) * hidden).sum(1), task)
 
     def readout(self, features):
         """Mix the experts by the gate that all tasks share.
