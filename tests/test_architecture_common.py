@@ -5,6 +5,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.base import clone
 
 from skmtl import MAMLRegressor, MetaRidgeRegressor, PrototypicalClassifier
@@ -102,6 +104,29 @@ def test_outputs_have_their_shape_and_are_heads_of_features(row, row_tasks):
     torch.testing.assert_close(
         module(inputs[:1], task), module(inputs[:1].repeat(2, 1, 1), task)
     )
+
+
+@pytest.mark.parametrize("row_tasks", [False, True], ids=["columns", "rows"])
+@pytest.mark.parametrize("row", OURS)
+@given(
+    n_inputs=st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    owners=st.sampled_from([(0, 1, 2), (0, 0, 1, 2), (0, 1, 1, 1, 2, 2)]),
+    n_rows=st.integers(1, 9),
+)
+def test_shapes_follow_from_the_sizes(row, row_tasks, n_inputs, owners, n_rows):
+    if row_tasks and not row.row_tasks:
+        pytest.skip(row.row_error)
+    module = build(row.strategy, n_inputs=n_inputs, owners=owners, row_tasks=row_tasks)
+    n_networks, dtype = len(n_inputs), torch.float64
+    generator = torch.Generator().manual_seed(0)
+    shape = n_networks, n_rows, max(n_inputs)
+    inputs = torch.randn(shape, generator=generator, dtype=dtype)
+    task = torch.randint(4, shape[:2], generator=generator) if row_tasks else None
+    outputs = module(inputs, task)
+    assert outputs.shape == (n_networks, n_rows, 1 if row_tasks else len(owners))
+    assert outputs.isfinite().all()
+    assert module.readout(inputs).shape[:2] == shape[:2]
+    assert {len(parameter) for parameter in module.parameters()} == {n_networks}
 
 
 @pytest.mark.parametrize("row", OURS)
