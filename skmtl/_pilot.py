@@ -27,10 +27,11 @@ class Pilot:
         Mean cosine between the gradients of two tasks at the shared parameters, over
         steps and networks; 0 where two tasks never met. Or, for those who look ahead,
         the gain of each by a step for the other over its gain by a step of its own,
-        the mean of both ways.
+        the mean of both ways. Of row tasks either is corrected for noise, see
+        :func:`corrected`.
     unexplained : ndarray of shape (n_tasks,)
         Loss on the held-out rows, or else on those of training, over that of the best
-        constant; small for tasks that are easy to tell.
+        constant; small for tasks that are easy to tell. Ones for row tasks.
     """
 
     affinity: np.ndarray
@@ -56,6 +57,8 @@ def run_pilot(plan, data, *, device, dtype, looks_ahead=False):
     pilot : Pilot
         What was seen.
     """
+    if data.row_tasks:
+        plan, data = halved(plan, data)
     settings = replace(
         plan.hyperparameters,
         architecture=HardSharing((64,)),
@@ -70,10 +73,11 @@ def run_pilot(plan, data, *, device, dtype, looks_ahead=False):
     ]
     look = Lookahead(plans[0]) if looks_ahead else None
     net, training = fit_bank(plans, data, device=device, dtype=dtype, on_epoch=look)
-    if looks_ahead:
-        affinity = relative_gains(look.mean())
-    else:
-        affinity = mean_cosines(training.conflict_history)
+    found = look.mean() if looks_ahead else mean_cosines(training.conflict_history)
+    if data.row_tasks:
+        affinity = corrected(found)
+        return Pilot(affinity, np.ones(len(affinity)))
+    affinity = relative_gains(found) if looks_ahead else found
     held_out = training.validates
     kind = "valid_losses" if held_out else "train_losses"
     losses = np.array([row[kind] for row in net.history], float)
@@ -82,6 +86,78 @@ def run_pilot(plan, data, *, device, dtype, looks_ahead=False):
     rows = plan.valid_rows if held_out else plan.train_rows
     constant = _constant_losses(plan, data, net.module_.losses, rows)
     return Pilot(affinity, losses / constant)
+
+
+def halved(plan, data):
+    """Make two row tasks of each, with every other row of it.
+
+    Parameters
+    ----------
+    plan : NetworkPlan
+        Its training rows are dealt out, and so are the others.
+    data : TaskData
+        Of row tasks.
+
+    Returns
+    -------
+    plan : NetworkPlan
+        With weights for the halves.
+    data : TaskData
+        Tasks 2t and 2t + 1 are the halves of t.
+    """
+    half = np.zeros(len(data.task), int)
+    trains = np.zeros(len(data.task), bool)
+    trains[plan.train_rows] = True
+    for part in (trains, ~trains):
+        rows = np.flatnonzero(part)
+        rows = rows[np.argsort(data.task[rows], kind="stable")]
+        # Places within a task, whose rows now stand together.
+        _, start, size = np.unique(
+            data.task[rows], return_index=True, return_counts=True
+        )
+        half[rows] = (np.arange(len(rows)) - np.repeat(start, size)) % 2
+    names = list(range(2 * len(data.task_names)))
+    weights = np.repeat(plan.hyperparameters.task_weights, 2)
+    settings = replace(plan.hyperparameters, task_weights=weights)
+    return (
+        replace(plan, hyperparameters=settings),
+        replace(data, task=2 * data.task + half, task_names=names),
+    )
+
+
+def corrected(agreement):
+    """Correct the agreement of tasks for the noise of few rows.
+
+    Gradients from a few rows are mostly noise, and agree little even if the tasks are
+    one. How little shows in the halves of one task. The agreement of two tasks over
+    that of halves is Spearman's correction for attenuation, with the mean over tasks in
+    the denominator, for single ones are too noisy.
+
+    Parameters
+    ----------
+    agreement : ndarray of shape (2 * n_tasks, 2 * n_tasks)
+        Between the halves that :func:`halved` makes.
+
+    Returns
+    -------
+    affinity : ndarray of shape (n_tasks, n_tasks)
+        Symmetric; 1 on the diagonal. Ones where halves do not agree, either: nothing
+        then tells the tasks apart.
+
+    References
+    ----------
+    .. [1] C. Spearman (1904). The Proof and Measurement of Association between Two
+       Things. American Journal of Psychology 15, 72-101.
+    """
+    n_tasks = len(agreement) // 2
+    blocks = agreement.reshape(n_tasks, 2, n_tasks, 2)
+    between = blocks.mean(axis=(1, 3))
+    own = (blocks[:, 0, :, 1] + blocks[:, 1, :, 0]).diagonal().mean() / 2
+    if own <= 0:
+        return np.ones((n_tasks, n_tasks))
+    affinity = (between + between.T) / (2 * own)
+    np.fill_diagonal(affinity, 1.0)
+    return affinity
 
 
 def mean_cosines(history):
@@ -130,8 +206,6 @@ def relative_gains(gains):
 
 def _constant_losses(plan, data, losses, rows):
     """Compute the losses of the best constants on some rows, by task."""
-    if data.row_tasks:
-        return np.ones(len(data.task_names))
     weight = plan.weight(data)
     train = plan.train_rows
     bias = torch.tensor(initial_bias(plan, data.y[train], weight[train]))

@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from skmtl import MAMLRegressor
 from skmtl._net import Lookahead, fit_bank, lookahead_gains
-from skmtl._pilot import relative_gains
+from skmtl._pilot import corrected, halved, relative_gains
 from skmtl.architecture import BankShape, HardSharing, TaskGroups
 from skmtl.architecture._heads import moved
 from skmtl.architecture._task_groups import clustered
@@ -213,6 +213,40 @@ def test_looking_ahead_leaves_the_training_alone(make_data, make_plan):
         plain.module_.parameters(), seen.module_.parameters(), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("n_kinds", [1, 2])
+def test_small_groups_are_told_from_noise(n_kinds):
+    """Forty groups of eight rows, of one kind or of two, are not forty kinds."""
+    rng = np.random.default_rng(0)
+    X, task = rng.normal(size=(320, 4)), np.arange(320) % 40
+    one, other = np.tanh(X[:, 0] + X[:, 1]), X[:, 2] - X[:, 0]
+    kind = np.arange(40) * n_kinds // 40
+    y = np.where(kind[task] == 0, one, other) + 0.3 * rng.normal(size=320)
+    model = small("regressor", architecture=TaskGroups(hidden_layer_sizes=(8,)))
+    groups = model.set_params(max_epochs=1).fit(X, y, task=task).architecture_.groups_
+    assert len(groups) <= 3
+    found = np.zeros(40)
+    for number, group in enumerate(groups):
+        found[group] = number
+    assert n_kinds == 1 or adjusted_rand_score(kind, found) > 0.8
+
+
+def test_the_correction_by_hand(make_data, make_plan):
+    """Halves agree by 0.2 and 0.4, tasks by 0.06, the mean of four: 0.06 / 0.3."""
+    agreement = np.eye(4)
+    agreement[0, 1] = agreement[1, 0] = 0.2
+    agreement[2, 3] = agreement[3, 2] = 0.4
+    agreement[:2, 2:] = [[0.1, 0.0], [0.06, 0.08]]
+    agreement[2:, :2] = agreement[:2, 2:].T
+    np.testing.assert_allclose(corrected(agreement), [[1, 0.2], [0.2, 1]])
+    np.testing.assert_array_equal(corrected(-agreement), np.ones((2, 2)))
+    data = make_data(11, row_tasks=True)
+    plan, halves = halved(make_plan(data, train_rows=[0, 1, 3, 6, 9, 10]), data)
+    # Rows 0, 3, 6 and 9 are of the first task, 1 and 10 of the second; 2, 4, 5, 7 and 8
+    # do not train.
+    np.testing.assert_array_equal(halves.task, [0, 2, 4, 1, 2, 5, 0, 3, 4, 1, 3])
+    assert len(plan.hyperparameters.task_weights) == 6
 
 
 def test_found_groups_train_as_given_ones():

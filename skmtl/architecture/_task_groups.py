@@ -78,9 +78,10 @@ class TaskGroups(Architecture):
 
     The measure costs 30 epochs of four small networks on the training rows of the
     first member, once for all members; a search measures in each fit. It looks at all
-    pairs of tasks: this is for up to some hundred. Of groups of rows each needs some
-    rows in a batch. With one or two, gradients are mostly noise, all cosines are small,
-    and too many tasks stay alone: of 139 schools of 11 pupils each, most.
+    pairs of tasks: this is for up to some hundred, and gains cost more than cosines.
+    Row tasks may be small, and their gradients mostly noise. They are cut into halves,
+    and the affinity of two tasks is divided by the mean affinity of the halves of one
+    (correction for attenuation, [3]_).
 
     After ``fit``, ``architecture_.affinity_`` and ``architecture_.groups_`` have what
     was found.
@@ -93,6 +94,8 @@ class TaskGroups(Architecture):
     .. [2] C. Fifty, E. Amid, Z. Zhao, T. Yu, R. Anil, C. Finn (2021). Efficiently
        Identifying Task Groupings for Multi-Task Learning. NeurIPS.
        https://arxiv.org/abs/2109.04617
+    .. [3] C. Spearman (1904). The Proof and Measurement of Association between Two
+       Things. American Journal of Psychology 15, 72-101.
 
     Examples
     --------
