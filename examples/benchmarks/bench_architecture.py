@@ -4,13 +4,23 @@ Nine targets of 1000 rows: two groups of four that have nothing in common, and a
 outlier. The oracle gives each group its trunk. Then the groups that TaskGroups finds,
 steps of experts and of tied networks beside hard sharing, and one embedding a group on
 2400 groups of rows. Three minutes on one thread.
+
+With ``--tables`` every architecture is fitted to real tables instead, 2,000 rows each,
+beside a network for each task and one trunk for all (``_architecture_tables.py``); ten
+minutes for all tables and five splits.
 """
 
+import argparse
+import sys
 import time
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import torch
+from _architecture_tables import TABLES, compare
 from _report import print_setting, print_table
+from bench_tabular import DATA
 from sklearn.metrics import adjusted_rand_score
 
 from skmtl import MultiTaskNetRegressor
@@ -99,59 +109,77 @@ def find_groups(n_seeds=10):
     """Compare the groups that are found with the true ones."""
     truth = np.repeat([0, 1, 2], [len(group) for group in GROUPS])
     rows = []
-    for noise in (0.3, 1.0):
-        scores = []
+    for noise, (affinity, threshold) in product(
+        (0.3, 1.0), (("cosine", 0.02), ("lookahead", 0.05))
+    ):
+        scores, seconds = [], 0.0
         for seed in range(n_seeds):
             X, y, _, _ = draw(seed, 400, noise)
             model = MultiTaskNetRegressor(
-                TaskGroups(hidden_layer_sizes=(8,)),
+                TaskGroups(
+                    affinity=affinity, threshold=threshold, hidden_layer_sizes=(8,)
+                ),
                 n_estimators=1,
                 max_epochs=1,
                 random_state=seed,
                 device="cpu",
             )
             found = np.zeros(9)
-            for number, group in enumerate(model.fit(X, y).architecture_.groups_):
+            start = time.perf_counter()
+            groups = model.fit(X, y).architecture_.groups_
+            seconds += time.perf_counter() - start
+            for number, group in enumerate(groups):
                 found[group] = number
             scores.append(adjusted_rand_score(truth, found))
-        rows.append([noise, f"{np.mean(scores):.2f}", f"{np.min(scores):.2f}"])
+        mean, least = np.mean(scores), np.min(scores)
+        each = f"{seconds / n_seeds:.2f}"
+        rows.append([noise, affinity, f"{mean:.2f}", f"{least:.2f}", each])
+        assert noise > 0.5 or mean >= 0.9
     print(f"Adjusted Rand index of the groups found, {n_seeds} seeds, 400 rows\n")
-    print_table(["noise", "mean", "least"], rows)
-    assert float(rows[0][1]) >= 0.9
+    print_table(["noise", "affinity", "mean", "least", "seconds"], rows)
 
 
-def step_seconds(architecture, n_networks, n_tasks, n_rows=256, n_inputs=20):
-    """Time a forward and backward pass and an update, the median of many."""
-    shape = BankShape((n_inputs,) * n_networks, n_tasks, n_tasks)
-    streams = Streams([(k,) for k in range(n_networks)])
-    module = architecture.build(shape, streams).train()
-    optimizer = torch.optim.AdamW(module.parameters(), fused=True)
-    inputs, seconds = torch.randn(n_networks, n_rows, n_inputs), []
-    for _ in range(100):
-        start = time.perf_counter()
-        optimizer.zero_grad()
-        module(inputs).square().mean().backward()
-        optimizer.step()
-        seconds.append(time.perf_counter() - start)
-    return np.median(seconds)
+def step_seconds(kinds, n_rows=256, n_inputs=20):
+    """Time forward pass, backward pass and update in turns, the median of many.
+
+    A kind is an architecture, a number of networks and one of tasks. The time is that
+    of the process, so that a busy machine matters less.
+    """
+    steps = []
+    for architecture, n_networks, n_tasks in kinds:
+        shape = BankShape((n_inputs,) * n_networks, n_tasks, n_tasks)
+        streams = Streams([(k,) for k in range(n_networks)])
+        module = architecture.build(shape, streams).train()
+        optimizer = torch.optim.AdamW(module.parameters(), fused=True)
+        steps.append((module, optimizer, torch.randn(n_networks, n_rows, n_inputs)))
+    seconds = [[] for _ in kinds]
+    for _ in range(60):
+        for (module, optimizer, inputs), times in zip(steps, seconds, strict=True):
+            start = time.process_time()
+            optimizer.zero_grad()
+            module(inputs).square().mean().backward()
+            optimizer.step()
+            times.append(time.process_time() - start)
+    return np.median(seconds, axis=1)
 
 
 def steps():
     """Time experts and tied networks beside the same arithmetic in hard sharing."""
     rows = []
-    for n in (1, 8):
-        experts = step_seconds(MMoE(4, (64, 64)), n, 3)
-        wide = step_seconds(HardSharing((256, 256)), n, 3)
-        tied = step_seconds(SoftSharing((64, 64)), n, 8)
-        apart = step_seconds(HardSharing((64, 64)), 8 * n, 1)
-        rows.append([n, f"{experts / wide:.2f}", f"{tied / apart:.2f}"])
-        assert experts < 1.3 * wide
-        assert tied < 1.5 * apart
+    for n, width in product((1, 8), (16, 32, 64)):
+        wide = (HardSharing((4 * width,) * 2), n, 3)
+        experts, wide = step_seconds([(MMoE(4, (width,) * 2), n, 3), wide])
+        apart = (HardSharing((width,) * 2), 8 * n, 1)
+        tied, apart = step_seconds([(SoftSharing((width,) * 2), n, 8), apart])
+        rows.append([n, width, f"{experts / wide:.2f}", f"{tied / apart:.2f}"])
+        # Narrower experts are less arithmetic than operations.
+        assert width < 64 or experts < 1.3 * wide
+        assert width < 64 or tied < 1.5 * apart
     print(
         "A step of 4 experts over one of as wide a trunk; of 8 tied networks over one"
     )
     print("of 8 networks\n")
-    print_table(["networks", "MMoE", "SoftSharing"], rows)
+    print_table(["networks", "units", "MMoE", "SoftSharing"], rows)
 
 
 def many_groups(n_groups=2400, n_rows=10):
@@ -194,10 +222,37 @@ def many_groups(n_groups=2400, n_rows=10):
     assert float(rows[2][1]) > float(rows[1][1])
 
 
-if __name__ == "__main__":
+def parse_arguments():
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--tables", nargs="*", choices=TABLES, help="none named: all")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the tables")
+    parser.add_argument("--seeds", type=int, default=5, help="number of splits")
+    parser.add_argument("--out", type=Path, help="CSV that keeps and resumes scores")
+    arguments = parser.parse_args()
+    if arguments.tables is not None and not (arguments.data / "load.py").exists():
+        print(
+            f"Skipped: no tables in {arguments.data}. Name the folder that holds "
+            "load.py and the tables with --data FOLDER."
+        )
+        sys.exit()
+    return arguments
+
+
+def main():
+    """Run what was asked for."""
+    arguments = parse_arguments()
     torch.set_num_threads(1)
     print_setting()
+    if arguments.tables is not None:
+        tables = arguments.tables or TABLES
+        compare(arguments.data, tables, arguments.seeds, arguments.out)
+        return
     heal()
     find_groups()
     steps()
     many_groups()
+
+
+if __name__ == "__main__":
+    main()
