@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _report import print_table
-from bench_tabular import DATA
+from _tables import DATA
 
 OURS = "skmtl"
 

@@ -44,8 +44,8 @@ from typing import NamedTuple
 
 import numpy as np
 from _report import print_setting, print_table
+from _tables import DATA, read_loader
 from bench_row_tasks import read_groups
-from bench_tabular import DATA, read_loader
 from scipy.linalg import qr
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import make_column_transformer

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _report import print_setting, print_table
-from bench_tabular import DATA
+from _tables import DATA
 from torch import nn
 
 from skmtl import (

@@ -15,7 +15,7 @@ import _meta_groups
 import _meta_omniglot
 import _meta_sinusoid
 from _report import print_setting
-from bench_tabular import DATA
+from _tables import DATA
 
 PARTS = ("sinusoid", "omniglot", "groups")
 

@@ -42,7 +42,7 @@ from _contest import (
     threads,
 )
 from _report import print_setting
-from bench_tabular import read_table
+from _tables import read_table
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import train_test_split

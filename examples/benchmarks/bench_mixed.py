@@ -50,7 +50,7 @@ from _contest import (
     threads,
 )
 from _report import print_setting
-from bench_tabular import read_loader
+from _tables import read_loader
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _report import print_setting, print_table
-from bench_tabular import DATA, read_loader
+from _tables import DATA, read_loader
 from sklearn.metrics import r2_score
 
 from skmtl import MultiTaskNetRegressor

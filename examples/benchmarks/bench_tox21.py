@@ -42,7 +42,7 @@ from _contest import (
     threads,
 )
 from _report import print_setting
-from bench_tabular import read_loader
+from _tables import read_loader
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import roc_auc_score

@@ -55,9 +55,9 @@ from _contest import (
     take,
 )
 from _report import print_setting, print_table
+from _tables import read_loader
 from bench_mixed import d2_and_auc
 from bench_mixed import make_split as make_mixed_split
-from bench_tabular import read_loader
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 
