@@ -324,6 +324,24 @@ def test_the_line_beside_bins_is_limited():
     assert far_above[-1] > 100
 
 
+def test_columns_of_few_values_get_an_edge_at_each():
+    hours = np.repeat([0.0, 6.0, 7.0, 9.0], 10)[:, None]
+    columns = PiecewiseLinear(2, linear=False).fit(hours, np.ones(40))
+    # Every value is its own combination of ramps: any effect of it is linear in them.
+    inputs = fit_encode(PiecewiseLinear(2, linear=False), hours)
+    np.testing.assert_array_equal(columns.shift, [0.0, 6.0, 7.0])
+    assert np.linalg.matrix_rank(inputs - inputs[0]) == 3
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_values_of_few_rows_get_bins(weighted):
+    values = np.arange(4.0)
+    X = (values if weighted else np.repeat(values, 9))[:, None]
+    weight = np.full(len(X), 9.0 if weighted else 1.0)
+    columns = PiecewiseLinear(2, linear=False).fit(X, weight)
+    assert columns.n_inputs == 2
+
+
 # -- Auto ------------------------------------------------------------------------
 
 
@@ -334,6 +352,15 @@ def test_auto_chooses_by_the_number_of_columns():
         fit_encode(narrow, X), fit_encode(PiecewiseLinear(3), X)
     )
     np.testing.assert_array_equal(fit_encode(wide, X), fit_encode(Standard(), X))
+
+
+def test_auto_passes_bins_and_levels_on():
+    X = np.repeat(np.arange(5.0), 10)[:, None]
+    by_level, by_bin = Auto(n_bins=2), Auto(n_bins=2, max_levels=4)
+    np.testing.assert_array_equal(
+        fit_encode(by_level, X), fit_encode(PiecewiseLinear(2), X)
+    )
+    assert fit_encode(by_level, X).shape[1] > fit_encode(by_bin, X).shape[1]
 
 
 # -- the bank --------------------------------------------------------------------

@@ -18,6 +18,8 @@ class Auto(Encoding):
         are encoded by :class:`PiecewiseLinear`.
     n_bins : int, default=8
         Passed to :class:`PiecewiseLinear`.
+    max_levels : int, default=32
+        Passed to :class:`PiecewiseLinear`.
     max_onehot : int, default=32
         Columns of more categories get a learned embedding, others an input a category.
 
@@ -43,12 +45,16 @@ class Auto(Encoding):
     _parameter_constraints = {
         "max_binned_features": [Interval(Integral, 0, None, closed="left")],
         "n_bins": [Interval(Integral, 1, None, closed="left")],
+        "max_levels": [Interval(Integral, 0, None, closed="left")],
         "max_onehot": MAX_ONEHOT,
     }
 
-    def __init__(self, max_binned_features=100, *, n_bins=8, max_onehot=32):
+    def __init__(
+        self, max_binned_features=100, *, n_bins=8, max_levels=32, max_onehot=32
+    ):
         self.max_binned_features = max_binned_features
         self.n_bins = n_bins
+        self.max_levels = max_levels
         self.max_onehot = max_onehot
 
     def fit_numbers(self, X, sample_weight):
@@ -67,5 +73,6 @@ class Auto(Encoding):
             Of the encoding chosen.
         """
         wide = X.shape[1] > self.max_binned_features
-        chosen = Standard() if wide else PiecewiseLinear(self.n_bins)
+        ramps = PiecewiseLinear(self.n_bins, max_levels=self.max_levels)
+        chosen = Standard() if wide else ramps
         return chosen.fit_numbers(X, sample_weight)
