@@ -158,7 +158,7 @@ def test_every_two_choices_work_together(row, weighting, data, members, fused):
             search.fit(X, y)
         return
     if fused and data == "meta-learner":
-        with pytest.warns(UserWarning, match="does not train in a bank"):
+        with pytest.warns(UserWarning, match="is none of"):
             search.fit(X, y)
     else:
         search.fit(X, y)

@@ -147,7 +147,7 @@ def compare(estimator, grid, X, y, fit=None, *, same_best=True, **search):
     around=st.sampled_from(["nothing", "pipeline", "target"]),
     seed=st.integers(0, 5),
 )
-@settings(max_examples=25)
+@settings(max_examples=16)
 def test_every_split_scores_as_in_the_search_of_scikit_learn(
     n_tasks,
     n_samples,

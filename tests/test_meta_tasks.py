@@ -667,10 +667,7 @@ def test_inner_steps_that_are_too_long_are_named(name, inner_lr):
     X, y, task = group_data(name)
     model = quick(name, inner_lr=inner_lr, clip_norm=None)
     remedy = r"in task 1[0-5]\b.* smaller inner_lr"
-    with (
-        pytest.warns(ConvergenceWarning, match=remedy),
-        pytest.raises(FloatingPointError, match=remedy),
-    ):
+    with pytest.raises(FloatingPointError, match=remedy):
         model.fit(X, y, task=task)
     assert not hasattr(model, "net_")
 

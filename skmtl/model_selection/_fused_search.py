@@ -171,7 +171,7 @@ class FusedGridSearchCV(_FusesFits, GridSearchCV):
         fit.
     pre_dispatch : int or str, default="2*n_jobs"
         How many banks are sent to workers ahead.
-    error_score : "raise" or float, default=np.nan
+    error_score : "raise" or float, default=nan
         Score of a candidate whose networks all diverge or whose parameters are not
         valid. The others are not touched.
     return_train_score : bool, default=False
@@ -317,7 +317,7 @@ class FusedRandomizedSearchCV(_FusesFits, RandomizedSearchCV):
         How many banks are sent to workers ahead.
     random_state : int, RandomState or None, default=None
         Draws the candidates. Seeds of the networks are those of the estimator.
-    error_score : "raise" or float, default=np.nan
+    error_score : "raise" or float, default=nan
         Score of a candidate whose networks all diverge or whose parameters are not
         valid. The others are not touched.
     return_train_score : bool, default=False
