@@ -87,7 +87,7 @@ class ByTarget:
         if isinstance(found, list):
             classes = getattr(fitted, "classes_", None)
             return list(zip(found, classes, strict=True))
-        if found.ndim == 2 and hasattr(fitted, "chains"):
+        if hasattr(fitted, "order_"):  # a chain: probabilities of the second class
             return [(_two(column), np.array([0.0, 1.0])) for column in found.T]
         return [(found, fitted.classes_)]
 

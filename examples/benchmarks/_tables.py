@@ -104,7 +104,8 @@ def read_suite_table(data, name):
         groups = pd.factorize(pupil)[0]
     targets = tuple(np.array(table["meta"]["targets"])[kinds == wanted])
     task_column = "task" if name in ROW_TASKS and groups is None else None
-    return SuiteTable(X, _codes(y), targets, wanted, task_column, groups)
+    y = _codes(y, wanted == "class")
+    return SuiteTable(X, y, targets, wanted, task_column, groups)
 
 
 def _inputs(table):
@@ -120,11 +121,12 @@ def _kind(target_type):
     return "number" if target_type in regression else "class"
 
 
-def _codes(labels):
+def _codes(labels, of_classes):
+    """Number classes from 0, as some peers want them; keep numbers as they are."""
     columns = []
     for name in labels:
         column = labels[name]
-        if not pd.api.types.is_numeric_dtype(column):
+        if of_classes or not pd.api.types.is_numeric_dtype(column):
             codes = pd.factorize(column, sort=True)[0].astype(float)
             column = np.where(codes < 0, np.nan, codes)
         columns.append(np.asarray(column, float))

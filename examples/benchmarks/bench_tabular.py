@@ -201,7 +201,10 @@ class Results:
         self.lines[line["table"], line["model"], int(line["seed"])].append(line)
 
     def add(self, key, found):
-        new = [dict(zip((*KEY, *VALUES), (*key, *line), strict=True)) for line in found]
+        new = [
+            dict(zip((*KEY, *VALUES), map(_rounded, (*key, *line)), strict=True))
+            for line in found
+        ]
         for line in new:
             self._keep(line)
         if self.out is not None:
@@ -223,6 +226,10 @@ class Results:
         numbers = ["seed", *VALUES[:-1]]
         frame[numbers] = frame[numbers].apply(pd.to_numeric)
         return frame[(frame["note"] == "") & frame["seed"].isin(seeds)]
+
+
+def _rounded(value):
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def run(arguments, models, results):

@@ -110,13 +110,19 @@ CANDIDATES = {
 }
 
 
-def evaluate(table, candidate, split):
-    """Error, log loss, seconds and epochs of one fit."""
+def split_rows(table, split):
+    """Draw rows to train on and to test on; groups stay on one side."""
     splitter = ShuffleSplit if table.groups is None else GroupShuffleSplit
     splits = splitter(1, test_size=0.25, random_state=FIRST_SEED + split)
     train, test = next(splits.split(table.X, table.y, table.groups))
     rng = np.random.default_rng(split)
     train, test = rng.permutation(train)[:MAX_ROWS], rng.permutation(test)[:MAX_ROWS]
+    return train, test
+
+
+def evaluate(table, candidate, split):
+    """Error, log loss, seconds and epochs of one fit."""
+    train, test = split_rows(table, split)
     numbers = table.kind == "number"
     estimator = MultiTaskNetRegressor if numbers else MultiTaskNetClassifier
     y = table.y[train]
