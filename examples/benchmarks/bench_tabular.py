@@ -224,7 +224,7 @@ class Results:
         lines = [line for each in self.lines.values() for line in each]
         frame = pd.DataFrame(lines, columns=[*KEY, *VALUES])
         numbers = ["seed", *VALUES[:-1]]
-        frame[numbers] = frame[numbers].apply(pd.to_numeric)
+        frame[numbers] = frame[numbers].astype(float)
         return frame[(frame["note"] == "") & frame["seed"].isin(seeds)]
 
 
