@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 from _contest import Contest, Scores, Split, report, take
 from _report import print_table
-from bench_tabular import read_loader
+from _tables import read_loader
 from bench_weighting_quality import make_split as make_column_split
 from bench_weighting_quality import predict, score
 from sklearn.base import clone

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from _architecture_tables import TABLES, compare
 from _report import print_setting, print_table
-from bench_tabular import DATA
+from _tables import DATA
 from sklearn.metrics import adjusted_rand_score
 
 from skmtl import MultiTaskNetRegressor

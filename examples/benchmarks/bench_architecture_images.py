@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from _meta_omniglot import load
 from _report import print_setting, print_table
-from bench_tabular import DATA
+from _tables import DATA
 from torch import nn
 
 from skmtl import MultiTaskNetClassifier
