@@ -10,7 +10,7 @@ Setting
 -------
 Both searches have ``n_jobs=2``, ``refit=False`` and the same estimator: one network,
 standardised inputs, 100 epochs of mini-batches (30 at 1,000 rows, 10 at 5,000).
-``--only`` picks some cases.
+``--only`` picks some cases; ``--sizes`` compares numbers of networks a bank instead.
 
 stopping, plain
     400 x 20, 4 tasks, 32 units, with and without early stopping.
@@ -142,8 +142,9 @@ def make_layers(n_inputs, n_units, n_outputs):
     )
 
 
-def search_by(search, estimator, grid, X, y, n_jobs=2):
-    return search(estimator, grid, cv=N_FOLDS, refit=False, n_jobs=n_jobs).fit(X, y)
+def search_by(search, estimator, grid, X, y, n_jobs=2, **settings):
+    settings |= {"cv": N_FOLDS, "refit": False, "n_jobs": n_jobs}
+    return search(estimator, grid, **settings).fit(X, y)
 
 
 def measure(name, n_repeats):
@@ -174,6 +175,19 @@ def measure(name, n_repeats):
         ]
         gap = np.abs(np.subtract(*scores)).max()
     return faster(work, pairs, floor, stretch), gap
+
+
+def report_sizes(name, sizes):
+    """Print seconds by the networks that a bank may hold."""
+    X, y, estimator, grid = make_case(name)
+    few = {key: values[:2] for key, values in grid.items()}
+    search_by(FusedGridSearchCV, estimator, few, X, y, max_networks=10)
+    lines = []
+    for size in (*sizes, None):
+        start = time.perf_counter()
+        search_by(FusedGridSearchCV, estimator, grid, X, y, max_networks=size)
+        lines.append([size or "by itself", f"{time.perf_counter() - start:.1f}"])
+    print_table([f"networks a bank, {name}", "s"], lines)
 
 
 # -- where the time goes ---------------------------------------------------------
@@ -295,9 +309,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--sizes", nargs="+", type=int, help="of banks, and no more")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     print_setting()
+    if arguments.sizes:
+        for name in arguments.only:
+            report_sizes(name, arguments.sizes)
+        return
     lines, gaps = [], []
     for name in arguments.only:
         line, gap = measure(name, arguments.repeats)

@@ -350,29 +350,8 @@ class FusedRandomizedSearchCV(_FusesFits, RandomizedSearchCV):
 
     Notes
     -----
-    The scores are those of RandomizedSearchCV: with a seed, in double precision and on
-    CPU, every split score to 1e-8, and the same best candidate. In single precision
-    sums are rounded in another order; split scores differed by 5e-6 to 4e-4 in the
-    benchmark.
-    Without a seed one is drawn for the whole search, so that candidates differ by
-    their parameters alone.
-
-    One bank holds candidates that differ in ``task_weights``, ``lr``,
-    ``weight_decay``, ``class_weight``, ``clip_norm``, ``max_epochs``,
-    ``n_iter_no_change``, ``random_state``, and in the parameters that architectures,
-    losses and weightings hold one of for each network, such as ``dropout``,
-    ``label_smoothing``, ``delta`` or ``temperature``. Candidates that differ in the
-    rest, such as the width or the kind of an architecture, train in one bank for each
-    setting. Estimators with ``skorch_callbacks``, meta-learners and estimators of other
-    packages are not trained in banks.
-
-    The estimator may stand at the end of a Pipeline or inside a
-    TransformedTargetRegressor. What is around it is fitted once for each of its
-    settings and folds.
-
-    The fitted candidates that a scorer or the refit sees are full estimators, but for
-    ``history_``, which is that of the bank, and ``gradient_conflict_``, which is not
-    kept.
+    How scores compare, what shares a bank and what candidates keep is in the notes of
+    :class:`FusedGridSearchCV`.
 
     Examples
     --------

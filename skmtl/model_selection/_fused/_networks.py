@@ -8,9 +8,10 @@ from ..._net import Blueprint
 
 # Bytes of parameters, gradients and moments that a step of the whole bank goes over.
 # Up to here more networks cost less each; beyond, every step fetches them from main
-# memory and single networks are faster. Networks with 2 x 256 units on 50 columns took
-# 15.5 s one a bank, 12.5 s five, 13.2 s ten, 16.8 s twenty (bench_search.py).
-_CACHE = 16e6
+# memory and single networks are faster. A search over networks with 2 x 256 units on 50
+# columns took 43 s one a bank, 32 s five, 37 s twelve and 42 s twenty or fifty
+# (bench_search.py --only large --sizes 1 5 20 50).
+_CACHE = 8e6
 # Bytes that a bank may hold in all.
 _MEMORY = 2e9
 # Networks of a bank of small networks below which a second bank in a second process
