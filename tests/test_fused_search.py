@@ -668,7 +668,7 @@ def test_times_are_shared_evenly(capsys):
     assert "[bank 1/1]" in printed
 
 
-def test_estimators_of_a_search_keep_a_history_and_held_out_rows():
+def test_estimators_of_a_search_know_what_they_know_alone():
     X, y = regression_data(60)
     seen = []
 
@@ -676,14 +676,20 @@ def test_estimators_of_a_search_keep_a_history_and_held_out_rows():
         seen.append(model)
         return model.score(X, y)
 
-    search = FusedGridSearchCV(precise(), GRID, cv=3, scoring=scoring, refit=False)
-    search.fit(X, y)
-    for model in seen[:12]:
-        assert model.loss_weights_.shape[-1] == 3
-        assert model.n_epochs_ <= 8
-        pickle.loads(pickle.dumps(model)).predict(X)
-        clone(model)
-        assert model.adapt(X, y[:, 0]).predict(X).shape == (60,)
+    grid = {"max_epochs": [3, 9], "n_iter_no_change": [1, 20], "lr": [0.003, 0.02]}
+    model = precise(weighting=DWA())
+    for search in (GridSearchCV, FusedGridSearchCV):
+        search(model, grid, cv=3, scoring=scoring, refit=False).fit(X, y)
+    assert len({one.n_epochs_ for one in seen}) > 1
+    for alone, one in zip(seen[:24], seen[24:], strict=True):
+        assert one.n_epochs_ == alone.n_epochs_
+        np.testing.assert_array_equal(one.n_iter_, alone.n_iter_)
+        for name in ("loss_weights_", "validation_prediction_"):
+            np.testing.assert_allclose(
+                getattr(one, name), getattr(alone, name), atol=1e-8
+            )
+    pickle.loads(pickle.dumps(one)).predict(X)
+    assert one.adapt(X, y[:, 0]).predict(X).shape == (60,)
 
 
 # -- failures --------------------------------------------------------------------
