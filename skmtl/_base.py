@@ -11,7 +11,7 @@ from ._adaptation import adapted_net
 from ._fitting import FitsNetworks
 from ._incremental import TrainsOn
 from ._members import Members
-from ._net import RowsDataset, fit_bank
+from ._net import RowsDataset, fit_bank, settle_guard
 from ._tasks import (
     TaskData,
     check_rows,
@@ -120,6 +120,9 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
         return self._found(net, training, data, members, keep_moments)
 
     def _found(self, net, training, data, members, keep_moments=False):
+        verdict = None
+        if len(training.plans) > len(members.numbers):
+            net, training, verdict = settle_guard(net, training, data)
         kept = self._surviving_members(training, net.interrupted_)
         found = {
             "net_": net if len(kept) == len(training.plans) else net.take(kept),
@@ -131,7 +134,14 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
             "_members": members.take(kept),
             "_moments": training.optimizer.moments(kept) if keep_moments else None,
             "_held_out": None,
+            "_transfer": None,
+            "_guard_shares": None,
         }
+        if self.guard:
+            # A single task has nothing to share and nothing to lose.
+            nothing = np.zeros(len(data.task_names))
+            found["_transfer"] = nothing if verdict is None else verdict.transfer
+            found["_guard_shares"] = nothing if verdict is None else verdict.shares
         if training.validates:
             held_out = training.held_out_predictions()
             found["_held_out"] = np.full((data.n_samples, held_out.shape[1]), np.nan)
@@ -289,6 +299,7 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
         adapted._adapted_to = name
         adapted._held_out = adapted._noise = adapted._calibration = None
         adapted._members = adapted._moments = None
+        adapted._transfer = adapted._guard_shares = None
         return adapted
 
     def for_task(self, name):
@@ -367,6 +378,32 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
                 "skmtl.weighting.PCGrad()."
             )
         return np.stack(self._conflict)
+
+    @property
+    def transfer_(self):
+        """How much sharing spares each task, ndarray of shape (`n_tasks_`,).
+
+        Share of the held-out loss of networks of the task alone that the shared ones
+        spare it; negative where sharing hurts. Only after a fit with ``guard=True``.
+        """
+        return self._of_guard("_transfer", "transfer_")
+
+    @property
+    def guard_shares_(self):
+        """Share of a task's own networks in its predictions, ndarray of (`n_tasks_`,).
+
+        0 where the task is predicted by the shared networks alone. Only after a fit
+        with ``guard=True``.
+        """
+        return self._of_guard("_guard_shares", "guard_shares_")
+
+    def _of_guard(self, name, public):
+        if vars(self).get(name) is None:
+            raise AttributeError(
+                f"{type(self).__name__} has {public!r} only after a fit with "
+                "guard=True, and not when it is adapted."
+            )
+        return vars(self)[name]
 
     def _held_out_columns(self):
         if getattr(self, "_held_out", None) is None:

@@ -22,6 +22,8 @@ _HIDDEN = (
     "_members",
     "_moments",
     "_held_out",
+    "_transfer",
+    "_guard_shares",
     "_noise",
     "_calibration",
 )

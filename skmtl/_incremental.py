@@ -232,6 +232,11 @@ class TrainsOn:
                 "the estimator that it was adapted from."
             )
         self._check_sets_nothing_aside(what)
+        if self.guard or self.net_.guard is not None:
+            raise ValueError(
+                f"{what} does not train the networks of a guard on. Set guard=False "
+                "and fit anew with warm_start=False."
+            )
         self._check_same_inputs_and_targets(what)
 
     def _check_same_inputs_and_targets(self, what):

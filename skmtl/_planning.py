@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 
 from ._constraints import Interval, StrOptions
 from ._members import Members
-from ._net import Hyperparameters, NetworkPlan
+from ._net import Hyperparameters, NetworkPlan, guard_plans
 from ._pilot import run_pilot
 from ._tasks import check_class_weight, check_task_weights, target_transforms
 from .architecture import Architecture, HardSharing
@@ -33,6 +33,7 @@ class PlansNetworks:
     # Arguments that not every estimator has.
     class_weight = None
     target_transform = None
+    guard = False
 
     _parameter_constraints: dict = {
         "architecture": [Architecture, None],
@@ -44,6 +45,7 @@ class PlansNetworks:
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "cv": ["cv_object", None],
         "early_stopping": ["boolean"],
+        "guard": ["boolean"],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
@@ -175,7 +177,25 @@ class PlansNetworks:
             plans.append(
                 NetworkPlan(seed, train, valid, encoder, data.encoder, settings)
             )
-        return self._settled(plans, data, goes_on)
+        return self._guarded(self._settled(plans, data, goes_on), data)
+
+    def _guarded(self, plans, data):
+        """Let networks of single tasks ride beside those that share."""
+        if not self.guard:
+            return plans
+        if data.row_tasks:
+            raise ValueError(
+                "guard=True compares networks of single tasks with those that share, "
+                "and row tasks are too small for networks of their own. Set "
+                "guard=False; how far a row task may go from the others is a matter of "
+                "HardSharing(task_shrinkage=...)."
+            )
+        if plans[0].valid_rows is None:
+            raise ValueError(
+                "guard=True compares networks on held-out rows, and there are none. "
+                "Fit with early_stopping=True, or set guard=False."
+            )
+        return guard_plans(plans, len(data.task_names))
 
     def _settled(self, plans, data, goes_on):
         """Let an architecture that asks see how the tasks get on."""

@@ -294,6 +294,7 @@ OTHERS = {
     "cv": ({"cv": 3}, "held-out rows"),
     "architecture": ({"architecture": HardSharing((9,))}, "differs in: architecture"),
     "weighting": ({"weighting": PCGrad()}, "differs in: weighting"),
+    "guard": ({"guard": True}, r"differs in: guard \(False there, True here\)"),
     "dtype": ({"dtype": "float64"}, r"dtype \(float32 there, float64 here\)"),
 }
 

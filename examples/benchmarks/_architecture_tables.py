@@ -10,6 +10,8 @@ beijing_rows, school
     One column by groups of rows: the first pollutant at 12 stations, examination
     scores at 139 schools.
 
+guard
+    HardSharing with ``guard=True``: networks of single columns in the same bank.
 single tasks
     A network for each column, with epochs of its own.
 a trunk each
@@ -78,7 +80,7 @@ ARCHITECTURES = {
 TENS_OF_TASKS = ("SoftSharing", "CrossStitch", "CGC", "PLE")
 
 
-def fit(split, seed, architecture):
+def fit(split, seed, architecture, **settings):
     """Fit one architecture."""
     kinds = {task: split.kinds[task] for task in split.y}
     model = MixedTaskNet(
@@ -86,7 +88,7 @@ def fit(split, seed, architecture):
         task_types=kinds,
         task_column=split.task_column,
         random_state=seed,
-        **SETTING,
+        **SETTING | settings,
     )
     return predict(model.fit(split.X, split.y), split)
 
@@ -109,6 +111,13 @@ def trunk_each(split, seed):
     else:
         names = sorted(split.X[split.task_column].unique())
     return fit(split, seed, TaskGroups([[n] for n in names], hidden_layer_sizes=WIDE))
+
+
+def guarded(split, seed):
+    """Fit one trunk, and a network for each column that is better off alone."""
+    if split.task_column is not None:
+        return None
+    return fit(split, seed, ARCHITECTURES["HardSharing"], guard=True)
 
 
 def single(split, seed):
@@ -142,7 +151,12 @@ def pooled(split, seed):
 
 
 MODELS = {name: partial(shared, name) for name in ARCHITECTURES}
-MODELS |= {"single tasks": single, "a trunk each": trunk_each, "pooled": pooled}
+MODELS |= {
+    "guard": guarded,
+    "single tasks": single,
+    "a trunk each": trunk_each,
+    "pooled": pooled,
+}
 
 
 def make_split(data, table, seed):

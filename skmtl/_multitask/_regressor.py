@@ -58,6 +58,11 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
     early_stopping : bool, default=True
         Whether members hold out rows and keep their best epoch. If False, all rows are
         trained on for `max_epochs`.
+    guard : bool, default=False
+        Whether networks of single tasks are trained in the same bank, against negative
+        transfer: a task whose own networks do better on held-out rows, by more than
+        the standard error of the difference, is predicted by a blend of both. Costs
+        `n_estimators` networks more a task; column tasks only.
     n_iter_no_change : int, default=40
         Epochs without a better validation loss before a member stops; None for never.
     lr : float, default=0.002
@@ -109,6 +114,11 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
     gradient_conflict_ : ndarray of shape (`n_epochs_`, `n_tasks_`, `n_tasks_`)
         Mean cosines between the tasks' gradients, with weightings that look at
         gradients; NaN for tasks that never met.
+    transfer_ : ndarray of shape (`n_tasks_`,)
+        Share of the held-out loss of a task's own networks that sharing spares it, with
+        ``guard=True``; negative where sharing hurts.
+    guard_shares_ : ndarray of shape (`n_tasks_`,)
+        Share of its own networks in the predictions of each task, with ``guard=True``.
     validation_prediction_ : ndarray in the shape of y
         Predictions of each row by the members that held it out, NaN where none did.
         The same rows chose the members' epochs, so scores of it are slightly
@@ -205,6 +215,7 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         n_estimators=8,
         cv=None,
         early_stopping=True,
+        guard=False,
         n_iter_no_change=40,
         lr=0.002,
         weight_decay=0.01,
@@ -230,6 +241,7 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         self.n_estimators = n_estimators
         self.cv = cv
         self.early_stopping = early_stopping
+        self.guard = guard
         self.n_iter_no_change = n_iter_no_change
         self.lr = lr
         self.weight_decay = weight_decay

@@ -14,6 +14,7 @@ from ._plan import Hyperparameters, NetworkPlan
 from ._rows_dataset import RowsDataset
 from ._shares import SharedBank, TrainingShare, fit_shares
 from ._threads import threads_for
+from ._transfer import guard_plans, settle_guard
 
 __all__ = [
     "BankAdamW",
@@ -36,10 +37,12 @@ __all__ = [
     "fit_bank",
     "fit_episodes",
     "fit_shares",
+    "guard_plans",
     "initial_bias",
     "joined_history",
     "lookahead_gains",
     "masked_mean",
+    "settle_guard",
     "threads_for",
     "weighted_means",
 ]

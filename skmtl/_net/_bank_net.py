@@ -8,6 +8,7 @@ import torch
 from skorch import NeuralNet
 
 from ._devices import available_device
+from ._guard import Guard
 from ._join import joined_history, joined_net
 from ._rows_dataset import RowsDataset
 
@@ -27,6 +28,11 @@ class BankNet(NeuralNet):
         How ``predict`` reports.
     **kwargs : dict
         Passed to :class:`skorch.NeuralNet`.
+
+    Attributes
+    ----------
+    guard : Guard or None
+        Networks of single columns whose outputs are blended into those of the bank.
     """
 
     def __init__(self, blueprint, decode="numbers", **kwargs):
@@ -36,6 +42,7 @@ class BankNet(NeuralNet):
         self.blueprint = blueprint
         self.decode = decode
         self.interrupted_ = False
+        self.guard = None
 
     def initialize_module(self):
         """Build the bank, with weights to be loaded.
@@ -89,15 +96,18 @@ class BankNet(NeuralNet):
         Yields
         ------
         outputs : Tensor of shape (n_networks, n_chunk, n_outputs)
-            In float64 once a net on the CPU is trained, so that a prediction does not
-            depend on the rows beside it.
+            Blended with those of the guard. In float64 once a net on the CPU is
+            trained, so that a prediction does not depend on the rows beside it.
         """
         module = self.module_
         if module.training:
             module.eval()
         with torch.no_grad():
             for inputs, own in self._batches(table, task):
-                yield module(inputs, own)
+                outputs = module(inputs, own)
+                yield (
+                    outputs if self.guard is None else self.guard.blend(outputs, inputs)
+                )
 
     def note_rows(self, table, task=None):
         """Show the rows of training to the architecture, once it is trained.
@@ -352,6 +362,7 @@ class BankNet(NeuralNet):
             "device": str(self.device),
             "history": [dict(row) for row in self.history or []],
             "interrupted": self.interrupted_,
+            "guard": None if self.guard is None else vars(self.guard),
         }
 
     def __setstate__(self, state):
@@ -370,6 +381,8 @@ class BankNet(NeuralNet):
         self.load_arrays(state["arrays"])
         self.history = joined_history([state["history"]])
         self.interrupted_ = state["interrupted"]
+        if state["guard"] is not None:
+            self.guard = Guard(**state["guard"])
 
     def load_arrays(self, arrays):
         """Load weights.
@@ -430,6 +443,8 @@ class BankNet(NeuralNet):
         net.load_arrays({n: a[list(index)] for n, a in arrays.items()})
         net.history = self.history
         net.interrupted_ = self.interrupted_
+        if self.guard is not None:
+            net.guard = self.guard.take(index)
         return net
 
     @classmethod

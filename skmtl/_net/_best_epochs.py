@@ -9,7 +9,7 @@ class BestEpochs:
 
     Parameters
     ----------
-    n_networks : int
+    n_networks, n_tasks : int
         Of the whole bank.
 
     Attributes
@@ -18,13 +18,20 @@ class BestEpochs:
         Counted from 1; 0 before the first.
     loss : ndarray of shape (n_networks,)
         Validation loss; infinite before the first.
+    task_loss : ndarray of shape (n_networks, n_tasks)
+        Validation loss of each task at the best epoch of the network; NaN where it has
+        no held-out labels, and before the first.
+    lowest_task_loss : ndarray of shape (n_networks, n_tasks)
+        Likewise, at the epoch that was best for the task.
     predictions : list of (Tensor of shape (n_rows, n_outputs) or None)
         Raw outputs for the held-out rows.
     """
 
-    def __init__(self, n_networks):
+    def __init__(self, n_networks, n_tasks):
         self.epoch = np.zeros(n_networks, int)
         self.loss = np.full(n_networks, np.inf)
+        self.task_loss = np.full((n_networks, n_tasks), np.nan)
+        self.lowest_task_loss = self.task_loss.copy()
         self.predictions = [None] * n_networks
         self._stored = np.zeros(n_networks, bool)
         self._tensors = {}
@@ -70,37 +77,6 @@ class BestEpochs:
             stored = torch.from_numpy(np.flatnonzero(self._stored)).to(tensor.device)
             tensor[stored] = self._tensors[name][stored]
 
-    def held_out(self, losses, rows, n_rows, like):
-        """Average the predictions for rows that were held out.
-
-        Parameters
-        ----------
-        losses : ColumnLosses
-            From outputs to predictions.
-        rows : dict of int to (ndarray of int or None)
-            The held-out rows of each network that counts.
-        n_rows : int
-            Rows of the data.
-        like : Tensor
-            Its device and dtype are those of the sums.
-
-        Returns
-        -------
-        predictions : ndarray of shape (n_rows, n_predictions), float64
-            Means over networks; NaN for rows that none held out.
-        """
-        total = like.new_zeros(n_rows, sum(losses.widths))
-        count = like.new_zeros(n_rows, 1)
-        for k, own in rows.items():
-            if self.predictions[k] is None:
-                continue
-            own = torch.from_numpy(own).to(like.device)
-            predicted = losses.predict(self.predictions[k][None, : len(own)])
-            total.index_add_(0, own, predicted)
-            count.index_add_(0, own, torch.ones_like(count[: len(own)]))
-        mean = torch.where(count > 0, total / count.clamp(min=1), torch.nan)
-        return mean.cpu().double().numpy()
-
     def state(self):
         """Give all that is kept.
 
@@ -112,6 +88,8 @@ class BestEpochs:
         return {
             "epoch": torch.from_numpy(self.epoch.copy()),
             "loss": torch.from_numpy(self.loss.copy()),
+            "task_loss": torch.from_numpy(self.task_loss.copy()),
+            "lowest_task_loss": torch.from_numpy(self.lowest_task_loss.copy()),
             "stored": torch.from_numpy(self._stored.copy()),
             "tensors": {n: t.cpu().clone() for n, t in self._tensors.items()},
             "predictions": [
@@ -131,11 +109,47 @@ class BestEpochs:
         """
         self.epoch[:] = state["epoch"].numpy()
         self.loss[:] = state["loss"].numpy()
+        self.task_loss[:] = state["task_loss"].numpy()
+        self.lowest_task_loss[:] = state["lowest_task_loss"].numpy()
         self._stored[:] = state["stored"].numpy()
         self._tensors = {n: t.to(device) for n, t in state["tensors"].items()}
         self.predictions[:] = [
             None if p is None else p.to(device) for p in state["predictions"]
         ]
+
+
+def held_out_means(outputs, rows, losses, n_rows, like):
+    """Average the predictions for rows that were held out.
+
+    Parameters
+    ----------
+    outputs : sequence of (Tensor of shape (n_own, n_outputs) or None)
+        Raw outputs of each network for its held-out rows, padding behind them.
+    rows : dict of int to (ndarray of int or None)
+        The held-out rows of each network that counts.
+    losses : ColumnLosses
+        From outputs to predictions.
+    n_rows : int
+        Rows of the data.
+    like : Tensor
+        Its device and dtype are those of the sums.
+
+    Returns
+    -------
+    predictions : ndarray of shape (n_rows, n_predictions), float64
+        Means over networks; NaN for rows that none held out.
+    """
+    total = like.new_zeros(n_rows, sum(losses.widths))
+    count = like.new_zeros(n_rows, 1)
+    for k, own in rows.items():
+        if outputs[k] is None:
+            continue
+        own = torch.from_numpy(own).to(like.device)
+        predicted = losses.predict(outputs[k][None, : len(own)])
+        total.index_add_(0, own, predicted)
+        count.index_add_(0, own, torch.ones_like(count[: len(own)]))
+    mean = torch.where(count > 0, total / count.clamp(min=1), torch.nan)
+    return mean.cpu().double().numpy()
 
 
 def network_tensors(module):

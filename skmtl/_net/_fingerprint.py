@@ -22,7 +22,9 @@ def fingerprint(training):
         By the name of what is described; two trainings with equal marks take the same
         course.
     """
-    plans, data = training.plans, training.data
+    data = training.data
+    # Networks of a guard differ from these in what they learn alone.
+    plans = [plan for plan in training.plans if plan.only_column is None]
     choices = [vars(plan.hyperparameters) for plan in plans]
     settings = {
         name: _readable([choice[name] for choice in choices]) for name in choices[0]
@@ -37,6 +39,7 @@ def fingerprint(training):
         "random_state": digest([plan.seed for plan in plans]),
         "held-out rows": digest([[p.train_rows, p.valid_rows] for p in plans]),
         "encoding": digest([[p.encoder, p.targets] for p in plans]),
+        "guard": str(len(plans) < len(training.plans)),
         **settings,
         "dtype": str(training.table.dtype).removeprefix("torch."),
         "device": training.device.type,

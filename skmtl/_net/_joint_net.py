@@ -113,6 +113,30 @@ class JointNet(ResumableNet, BankNet):
                 )
         return self
 
+    def outputs(self, table, task=None):
+        """Yield the raw outputs of the networks that learn all columns.
+
+        Parameters
+        ----------
+        table : ndarray of shape (n_rows, n_features)
+            Raw rows.
+        task : ndarray of shape (n_rows,), int, optional
+            Row tasks.
+
+        Yields
+        ------
+        outputs : Tensor of shape (n_networks, n_chunk, n_outputs)
+            During training as well, when networks of a guard are in the bank.
+        """
+        found = super().outputs(table, task)
+        if self._training is None:
+            yield from found
+            return
+        plans = self._training.plans
+        shared = [k for k, plan in enumerate(plans) if plan.only_column is None]
+        for outputs in found:
+            yield outputs if len(shared) == len(plans) else outputs[shared]
+
     def get_split_datasets(self, X, y=None, **fit_params):
         """Give the rows and the held-out rows to callbacks.
 
@@ -271,7 +295,7 @@ class JointNet(ResumableNet, BankNet):
         self._record(prefix, losses, total)
 
     def _record(self, prefix, losses, total):
-        counted = np.isfinite(total) & self._training.counted
+        counted = np.isfinite(total) & self._training.reported
         mean = float(total[counted].mean()) if counted.any() else float("nan")
         name = f"{prefix}_loss"
         earlier = [row[name] for row in self.history[:-1]]

@@ -78,6 +78,8 @@ class NetworkPlan:
         Fitted scales and classes; shared likewise.
     hyperparameters : Hyperparameters
         The rest.
+    only_column : int, default=None
+        The one label column that it learns; None for all.
     """
 
     seed: int
@@ -86,6 +88,7 @@ class NetworkPlan:
     encoder: EncodedColumns
     targets: TaskEncoder
     hyperparameters: Hyperparameters
+    only_column: int | None = None
 
     def weight(self, data):
         """Weigh the cells of the label table as this network does.
@@ -98,10 +101,14 @@ class NetworkPlan:
         Returns
         -------
         weight : ndarray of shape (n_rows, n_columns)
-            Those of the data, times those of the classes.
+            Those of the data, times those of the classes; 0 in columns that the network
+            does not learn.
         """
         classes = self.hyperparameters.class_weights
-        return data.weight if classes is None else data.class_weighted(classes)
+        weight = data.weight if classes is None else data.class_weighted(classes)
+        if self.only_column is None:
+            return weight
+        return weight * (np.arange(weight.shape[1]) == self.only_column)
 
     @property
     def n_batches(self):

@@ -7,6 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from ._bank_net import BankNet
+from ._best_epochs import held_out_means
 from ._fit import fit_bank
 
 
@@ -32,7 +33,13 @@ class TrainingShare:
     start : None
         These networks did not go on from others.
     conflict_history : list
-        Empty.
+        Empty where other networks were in the bank.
+    best_outputs : list of (Tensor of shape (n_own, n_outputs) or None), default=None
+        Raw outputs of each network for its held-out rows at its best epoch, where a
+        guard asks for them.
+    luck : ndarray of shape (n_networks, n_tasks), default=None
+        What each task would be spared by an epoch of its own, in loss on held-out rows;
+        where a guard asks for it.
     """
 
     plans: list
@@ -42,6 +49,8 @@ class TrainingShare:
     held_out: np.ndarray | None
     start: None = None
     conflict_history: list = field(default_factory=list)
+    best_outputs: list | None = None
+    luck: np.ndarray | None = None
 
     @property
     def validates(self):
@@ -172,20 +181,28 @@ def _share(training, weights, index, plans, n_rows):
     diverged = {
         k: training.diverged[i] for k, i in enumerate(index) if i in training.diverged
     }
-    held_out = None
+    held_out = outputs = None
     if any(plan.valid_rows is not None for plan in plans):
         rows = {
             i: plan.valid_rows
             for k, (i, plan) in enumerate(zip(index, plans, strict=True))
-            if k not in diverged
+            if k not in diverged and plan.only_column is None
         }
-        held_out = training.best.held_out(
-            training.module.losses, rows, n_rows, training.table.weights
+        held_out = held_out_means(
+            training.best_outputs,
+            rows,
+            training.module.losses,
+            n_rows,
+            training.table.weights,
         )
+    if any(plan.only_column is not None for plan in plans):
+        outputs = [training.best_outputs[i] for i in index]
     return TrainingShare(
         plans,
         training.best_epoch[index],
         weights[:n_epochs, index],
         diverged,
         held_out,
+        best_outputs=outputs,
+        luck=training.luck[index],
     )

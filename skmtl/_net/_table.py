@@ -40,9 +40,15 @@ class Table:
             last = tensor.new_full((1, *tensor.shape[1:]), value)
             return torch.cat([tensor, last])
 
-        classes, index = distinct([p.hyperparameters.class_weights for p in plans])
-        first = [plans[index.index(i)] for i in range(len(classes))]
-        self.weights = torch.cat([padded(p.weight(data), dtype) for p in first])
+        # Networks whose cells weigh the same share a table of weights.
+        kinds = [(id(p.hyperparameters.class_weights), p.only_column) for p in plans]
+        first = {}
+        for kind, plan in zip(kinds, plans, strict=True):
+            first.setdefault(kind, plan)
+        position = {kind: i for i, kind in enumerate(first)}
+        index = [position[kind] for kind in kinds]
+        tables = [padded(plan.weight(data), dtype) for plan in first.values()]
+        self.weights = torch.cat(tables)
         self.weight_index = torch.tensor(index, device=device)
         targets = [padded(scaling.encode(data.y), dtype) for scaling in scalings]
         self.targets = torch.cat(targets)

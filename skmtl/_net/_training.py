@@ -9,7 +9,7 @@ import torch
 from .._bank import RowsBank, take_networks
 from .._streams import Streams
 from ._batches import Batch, JointBatches, padded_rows
-from ._best_epochs import BestEpochs, network_tensors
+from ._best_epochs import BestEpochs, held_out_means, network_tensors
 from ._column_losses import initial_bias
 from ._devices import resolve_device, step_work
 from ._fingerprint import fingerprint
@@ -94,7 +94,7 @@ class BankTraining:
             self.module.weighting.reset()
         self._held = np.array([plan.valid_rows is not None for plan in self.plans])
         self.validates = bool(self._held.any())
-        self.best = BestEpochs(n_networks)
+        self.best = BestEpochs(n_networks, len(data.task_names))
         self.last_epoch = np.zeros(n_networks, int)
         self.diverged = {}
         self.weight_history = []
@@ -160,9 +160,31 @@ class BankTraining:
         self.module.architecture.set_output_bias(torch.as_tensor(np.array(bias)))
 
     @property
+    def best_outputs(self):
+        """Raw outputs of each network for its held-out rows at its best epoch, list."""
+        return self.best.predictions
+
+    @property
+    def luck(self):
+        """What each task would be spared by an epoch of its own, by network; ndarray.
+
+        In loss on held-out rows, of shape (n_networks, n_tasks).
+        """
+        return self.best.task_loss - self.best.lowest_task_loss
+
+    @property
     def counted(self):
         """Whether each network in the bank still trains, ndarray of bool."""
         return ~self._stopped[self.live]
+
+    @property
+    def reported(self):
+        """Whether each network in the bank enters means over networks, ndarray of bool.
+
+        Those that still train, without those that learn a single column.
+        """
+        shares = [self.plans[k].only_column is None for k in self.live]
+        return self.counted & np.array(shares, bool)
 
     # -- one epoch ---------------------------------------------------------------
 
@@ -271,7 +293,7 @@ class BankTraining:
             weights[self.live] = used.cpu().double().numpy()
         self.weight_history.append(weights)
         self._note_divergence(losses)
-        sound = [k not in self.diverged for k in self.live] & self.counted
+        sound = [k not in self.diverged for k in self.live] & self.reported
         conflict = self.objective.conflict.take(sound)
         if conflict is not None:
             self.conflict_history.append(conflict)
@@ -393,7 +415,7 @@ class BankTraining:
             losses = np.where(sizes > 0, sums.cpu().double().numpy() / sizes, np.nan)
         total = self.weigh(np.where(sizes > 0, losses, 0.0), sizes > 0)
         self._note_divergence(np.where(sizes > 0, losses, 0.0))
-        self._keep_best(total, torch.cat(outputs, dim=1))
+        self._keep_best(total, torch.cat(outputs, dim=1), losses)
         return losses, total
 
     def weigh(self, losses, counted=True):
@@ -416,7 +438,7 @@ class BankTraining:
         total = weights.sum(axis=1)
         return (weights * losses).sum(axis=1) / np.where(total > 0, total, 1.0)
 
-    def _keep_best(self, total, outputs=None):
+    def _keep_best(self, total, outputs=None, losses=None):
         # Stopped networks may still be in the bank; nothing of them counts any more.
         counts = self.counted & self._held[self.live]
         better = np.flatnonzero((total < self.best.loss[self.live]) & counts)
@@ -427,6 +449,11 @@ class BankTraining:
         if outputs is not None:
             for i in better:
                 self.best.predictions[self.live[i]] = outputs[i]
+        if losses is not None:
+            self.best.task_loss[improved] = losses[better]
+            counted = self.live[counts]
+            lowest = self.best.lowest_task_loss
+            lowest[counted] = np.fmin(lowest[counted], losses[counts])
 
     def held_out_predictions(self):
         """Predict every row by the networks that held it out, at their best epochs.
@@ -439,10 +466,14 @@ class BankTraining:
         rows = {
             k: plan.valid_rows
             for k, plan in enumerate(self.plans)
-            if k not in self.diverged
+            if k not in self.diverged and plan.only_column is None
         }
-        return self.best.held_out(
-            self.module.losses, rows, len(self.data.X), self.table.weights
+        return held_out_means(
+            self.best.predictions,
+            rows,
+            self.module.losses,
+            len(self.data.X),
+            self.table.weights,
         )
 
     def finish(self):

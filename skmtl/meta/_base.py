@@ -196,9 +196,9 @@ class BaseMetaNet(FitsNetworks):
                     self._encoder(data, fold, rows, fitted),
                     data.encoder,
                     choices,
-                    train,
-                    valid,
-                    settings,
+                    train_entries=train,
+                    valid_entries=valid,
+                    episodes=settings,
                 )
             )
         return plans
