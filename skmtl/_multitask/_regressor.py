@@ -65,7 +65,7 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         `n_estimators` networks more a task; column tasks only.
     n_iter_no_change : int, default=40
         Epochs without a better validation loss before a member stops; None for never.
-    lr : float, default=0.002
+    lr : float, default=0.004
         Largest learning rate of AdamW; it falls along a cosine over `max_epochs`.
     weight_decay : float, default=0.01
         Decoupled weight decay.
@@ -217,7 +217,7 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         early_stopping=True,
         guard=False,
         n_iter_no_change=40,
-        lr=0.002,
+        lr=0.004,
         weight_decay=0.01,
         batch_size="auto",
         max_epochs=200,
