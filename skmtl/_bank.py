@@ -278,9 +278,12 @@ class DropoutBank(nn.Module):
 class RowsBank(nn.Module):
     """Hold one row of parameters a task, most of them untouched by a batch.
 
-    While training, :meth:`forward` gathers each task of the batch once into a small
-    leaf, ``selected``; the optimizer moves these rows only (a lazy update). Slot
-    ``n_rows`` belongs to no task and stays zero: unknown tasks and padding read it.
+    While training, :meth:`forward` gathers the rows of the batch into a small leaf,
+    ``selected``; the optimizer sums its gradients by task and moves these tasks only (a
+    lazy update). A task may lie there several times, so that the size of the leaf is
+    known without a look at the data: nothing has to be sorted, and no accelerator
+    waited for. Slot ``n_rows`` belongs to no task and stays zero: unknown tasks and
+    padding read it.
 
     Parameters
     ----------
@@ -296,8 +299,8 @@ class RowsBank(nn.Module):
     weight : Parameter of shape (n_networks, n_rows + 1, n_columns)
         Zero at first.
     selected : tuple of (ids, rows) or None
-        The rows of the last batch: flat ids (n_selected,), the leaf
-        (n_selected, n_columns) that receives gradients.
+        The rows of the last batch: flat ids (n_networks * n,), and the leaf
+        (n_networks, n, n_columns) that receives gradients.
     """
 
     def __init__(
@@ -337,8 +340,8 @@ class RowsBank(nn.Module):
             Positions in the weight seen as one long table.
         """
         n_networks, n_slots, _ = self.weight.shape
-        offsets = torch.arange(n_networks, device=rows.device) * n_slots
-        return (rows + offsets[:, None]).flatten()
+        offsets = torch.arange(0, n_networks * n_slots, n_slots, device=rows.device)
+        return (rows + offsets.unsqueeze(-1)).flatten()
 
     def forward(self, rows):
         """Gather rows by number.
@@ -354,14 +357,12 @@ class RowsBank(nn.Module):
             The parameters of each row's task.
         """
         ids = self.flat_ids(rows)
-        table = self.weight.flatten(0, 1)
-        if self.lazy and self.training:
-            unique, inverse = torch.unique(ids, return_inverse=True)
-            leaf = table.detach().index_select(0, unique).requires_grad_()
-            self.selected = unique, leaf
-            table, ids = leaf, inverse
-        gathered = table.index_select(0, ids)
-        return gathered.view(*rows.shape, -1)
+        lazy = self.lazy and self.training
+        table = self.weight.detach() if lazy else self.weight
+        gathered = table.flatten(0, 1).index_select(0, ids).view(*rows.shape, -1)
+        if lazy:
+            self.selected = ids, gathered.requires_grad_()
+        return gathered
 
     def penalty(self, share):
         """Sum the squares of the rows that the last batch selected.
@@ -369,19 +370,16 @@ class RowsBank(nn.Module):
         Parameters
         ----------
         share : callable
-            Returns a factor (n_networks, n_rows) on each row.
+            Returns a factor on each row of the batch, (n_networks, n), if it is called
+            with ``by_row=True``.
 
         Returns
         -------
         penalty : Tensor of shape (n_networks,)
             By network.
         """
-        ids, rows = self.selected
-        n_networks, n_slots, _ = self.weight.shape
-        network = torch.div(ids, n_slots, rounding_mode="floor")
-        padded = nn.functional.pad(share(), (0, 1)).flatten()
-        cost = rows.square().sum(-1) * padded.index_select(0, ids)
-        return cost.new_zeros(n_networks).index_add(0, network, cost)
+        _, rows = self.selected
+        return (rows.square().sum(-1) * share(by_row=True)).sum(-1)
 
 
 def take_networks(module, index):

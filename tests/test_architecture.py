@@ -368,9 +368,9 @@ def test_the_penalty_by_hand():
     deviation.weight.data[1, 2] = torch.tensor([0.0, 2.0])
     task = torch.tensor([[0, 1, 0], [2, 2, 3]])
     module(normal(2, 3, 3), task)
-    share = torch.tensor([[0.5, 0.25, 0.0], [0.0, 0.0, 0.75]]).double()
-    penalty = module.penalty(lambda: share)
-    # 2 (0.5 (1 + 4) + 0.25 * 9) and 5 * 0.75 * 4
+    share = torch.tensor([[0.25, 0.25, 0.25], [0.25, 0.5, 0.5]]).double()
+    penalty = module.penalty(lambda by_row: share)
+    # 2 ((0.25 + 0.25) (1 + 4) + 0.25 * 9) and 5 (0.25 + 0.5) * 4
     torch.testing.assert_close(penalty, torch.tensor([9.5, 15.0]).double())
     assert build(HardSharing((1,))).penalty(lambda: share) is None
 

@@ -107,12 +107,16 @@ def test_the_penalty_by_hand(row_tasks):
     architecture = TaskConditioned((4,), 2, task_shrinkage=3.0)
     module = build(architecture, row_tasks=row_tasks).train()
     share = torch.rand(2, 3, dtype=torch.float64)
+    own = module.embeddings_
     if row_tasks:
         module.embedding.rows.lazy = True
-        module(normal(2, 3, 3), torch.tensor([[0, 1, 2], [2, 1, 0]]))
-    own = module.embeddings_
+        module.embedding.rows.weight.data[:, :-1] = normal(2, 3, 2, seed=1)
+        task = torch.tensor([[0, 1, 1], [2, 1, 0]])
+        module(normal(2, 3, 3), task)
+        own = torch.stack([module.embeddings_[k, task[k]] for k in range(2)])
     expected = 3.0 * (own.square().sum(-1) * share).sum(-1)
-    torch.testing.assert_close(module.penalty(lambda: share), expected)
+    found = module.penalty(lambda by_row=False: share)
+    torch.testing.assert_close(found, expected)
 
 
 def fitted_groups(n_groups=30, n_rows=20, **params):

@@ -354,6 +354,18 @@ def test_each_row_steps_as_if_it_were_alone(lrs, schedule):
     torch.testing.assert_close(bank.weight.detach(), expected, rtol=0, atol=1e-12)
 
 
+def test_rows_of_one_task_step_once_by_their_sum():
+    (bank, optimizer), (single, single_optimizer) = make_rows(), make_rows()
+    for step in range(3):
+        slopes = normal(2, 3, 2, seed=step)
+        step_rows(bank, optimizer, [[1, 3, 1], [0, 0, 0]], slopes)
+        first = torch.stack([slopes[0, [0, 2]].sum(0), slopes[1].sum(0)])
+        other = torch.stack([slopes[0, 1], torch.zeros(2).double()])
+        each = torch.stack([first, other], dim=1)
+        step_rows(single, single_optimizer, [[1, 3], [0, 4]], each)
+    torch.testing.assert_close(bank.weight, single.weight, rtol=0, atol=1e-12)
+
+
 def test_rows_do_not_decay():
     bank, optimizer = make_rows()
     bank.weight.data[:, 1] = 1.0

@@ -183,7 +183,10 @@ def steps():
 
 
 def many_groups(n_groups=2400, n_rows=10):
-    """Fit thousands of groups, with an embedding each and pooled."""
+    """Fit thousands of groups, with an embedding each and pooled.
+
+    The time is that of the process, so that a busy machine matters less.
+    """
     rng = np.random.default_rng(0)
     n_samples = 2 * n_groups * n_rows
     X = rng.normal(size=(n_samples, 10))
@@ -208,9 +211,9 @@ def many_groups(n_groups=2400, n_rows=10):
             random_state=0,
             device="cpu",
         )
-        start = time.perf_counter()
+        start = time.process_time()
         model.fit(X[train], y[train], task=task[train] if grouped else None)
-        times[name] = time.perf_counter() - start
+        times[name] = time.process_time() - start
         found = model.predict(X[~train], task=task[~train] if grouped else None)
         score = 1 - np.mean((found - y[~train]) ** 2) / y[~train].var()
         ratio = times[name] / times["pooled"]

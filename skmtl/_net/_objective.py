@@ -63,6 +63,11 @@ class Objective:
         # these are all tasks, it need not be asked for what it holds.
         self._held_weights, self._held_for = None, None
         self._everything = torch.ones_like(self.per_unit, dtype=torch.bool)
+        # With one more for padding, whose weight is zero whatever stands here.
+        self._padded = {
+            name: torch.nn.functional.pad(getattr(self, name), (0, 1))
+            for name in ("coefficients", "share_unit")
+        }
 
     def take(self, module, index):
         """Go on with some of the networks.
@@ -98,11 +103,13 @@ class Objective:
             Of the weighting; None for constant ones.
         """
         if self.module.weighting.constant:
-            sums = self._sums(self.module(batch.inputs, batch.task), batch)
-            total = (sums * self.coefficients).sum()
+            cells = self._cells(self.module(batch.inputs, batch.task), batch)
+            starts = [self._start(cells, batch.task)]
             penalty = self.module.architecture.penalty(self._share(batch))
-            (total if penalty is None else total + penalty.sum()).backward()
-            return sums.detach() * self.per_unit, None
+            if penalty is not None:
+                starts.append((penalty, torch.ones_like(penalty)))
+            torch.autograd.backward(*zip(*starts, strict=True))
+            return self._by_task(cells.detach(), batch.task) * self.per_unit, None
         return self._backward_weighted(batch, n_steps)
 
     def by_head(self, values):
@@ -139,24 +146,32 @@ class Objective:
         """
         return self._sums(outputs, batch) * self.per_unit
 
+    def _cells(self, outputs, batch):
+        return self.module.losses.cells(outputs, batch.targets) * batch.weights
+
     def _sums(self, outputs, batch):
-        cells = self.module.losses.cells(outputs, batch.targets) * batch.weights
-        return self._by_task(cells, batch.task)
+        return self._by_task(self._cells(outputs, batch), batch.task)
+
+    def _start(self, cells, task):
+        """Give what to go back from, and its gradient."""
+        if task is None:
+            return cells.sum(1), self.coefficients
+        factor = self._padded["coefficients"].gather(1, task)
+        return cells, factor.unsqueeze(-1).expand_as(cells)
 
     def _by_task(self, cells, task):
         """Sum cells to (n_networks, n_tasks)."""
         if task is None:
             return cells.sum(1)
-        n_networks = len(cells)
         # One slot more for padding, which has weight zero.
-        offsets = torch.arange(n_networks, device=task.device) * (self.n_tasks + 1)
-        flat = (task + offsets[:, None]).flatten()
-        total = cells.new_zeros(n_networks * (self.n_tasks + 1))
-        total = total.index_add(0, flat, cells.sum(-1).flatten())
-        return total.view(n_networks, -1)[:, :-1]
+        total = cells.new_zeros(len(cells), self.n_tasks + 1)
+        return total.scatter_add(1, task, cells.sum(-1))[:, :-1]
 
     def _share(self, batch):
-        def share():
+        def share(by_row=False):
+            if by_row:
+                unit = self._padded["share_unit"].gather(1, batch.task)
+                return batch.weights.sum(-1) * unit
             return self._by_task(batch.weights, batch.task) * self.share_unit
 
         return share

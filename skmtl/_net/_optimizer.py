@@ -51,6 +51,7 @@ class BankAdamW(torch.optim.Optimizer):
         self.schedule = np.ones(len(self.rates))
         self.n_steps = np.zeros(len(self.rates), int)
         self._steps = {}
+        self._rates_of_rows = {}
         self.param_groups = [g for g in self.param_groups if g["params"]]
 
     def take(self, parameters, index):
@@ -67,6 +68,7 @@ class BankAdamW(torch.optim.Optimizer):
             setattr(self, name, getattr(self, name)[index])
         rows = torch.as_tensor(index)
         self._steps.clear()
+        self._rates_of_rows.clear()
         for group in self.param_groups:
             group["params"] = [parameters[p] for p in group["params"]]
         for old, new in parameters.items():
@@ -286,32 +288,41 @@ class BankAdamW(torch.optim.Optimizer):
         """Update the rows that the batch touched, each by its own step count.
 
         The second moment is one number a row, the mean over its columns, and there is
-        no first moment: between two visits of a task it would only grow stale.
+        no first moment: between two visits of a task it would only grow stale. Next to
+        it stands what the same average makes of ones, by which its start at zero is
+        corrected.
         """
         if rows.selected is None:
             return
         ids, leaf = rows.selected
         rows.selected = None
         (p,) = group["params"]
+        n_networks, n_slots, n_columns = p.shape
         state = self.state[p]
         if not state:
-            state["counts"] = p.new_zeros(p.shape[:2])
-            state["row_avg_sq"] = p.new_zeros(p.shape[:2])
-        _, beta2 = self.betas
-        counts = state["counts"].view(-1)
-        squares = state["row_avg_sq"].view(-1)
-        network = torch.div(ids, p.shape[1], rounding_mode="floor")
-        rate = torch.as_tensor(group["lr"] * self.schedule * self.rates)
-        rate = rate.to(p.dtype).to(p.device).index_select(0, network)
-        step = counts.index_select(0, ids) + 1
-        square = torch.linalg.vector_norm(leaf.grad, dim=1).square_()
-        square = square / rows.widths.index_select(0, network)
-        average = torch.lerp(square, squares.index_select(0, ids), beta2)
-        counts.index_copy_(0, ids, step)
-        squares.index_copy_(0, ids, average)
-        size = rate / ((average / (1 - beta2**step)).sqrt_() + self.eps)
-        moved = torch.addcmul(leaf, leaf.grad, size.unsqueeze(-1), value=-1)
-        p.view(-1, p.shape[-1]).index_copy_(0, ids, moved)
+            state["row_averages"] = p.new_zeros(n_networks, n_slots, 2)
+        gradient = leaf.grad.view(-1, n_columns)
+        gradient = _sum_by_id(gradient, ids, n_networks * n_slots).view(leaf.shape)
+        new = gradient.new_ones(*gradient.shape[:-1], 2)
+        torch.sum(gradient.square(), dim=-1, out=new[..., 0])
+        averages = state["row_averages"].view(-1, 2)
+        flat = new.view(-1, 2).lerp_(averages.index_select(0, ids), self.betas[1])
+        averages.index_copy_(0, ids, flat)
+        square, ones = new.unbind(-1)
+        rate, eps = self._rates_for(group, rows)
+        size = rate / (square.div_(ones).sqrt_() + eps)
+        moved = torch.addcmul(leaf, gradient, size.unsqueeze(-1), value=-1)
+        p.view(-1, n_columns).index_copy_(0, ids, moved.view(-1, n_columns))
+
+    def _rates_for(self, group, rows):
+        """Give rates and eps for the norm of a row, from those for the root mean."""
+        lr, schedule, *found = self._rates_of_rows.get(rows, (None, None))
+        if lr != group["lr"] or schedule is not self.schedule:
+            root = rows.widths.sqrt()
+            rate = _like(group["lr"] * self.schedule * self.rates, root) * root
+            found = rate.unsqueeze(-1), (self.eps * root).unsqueeze(-1)
+            self._rates_of_rows[rows] = group["lr"], self.schedule, *found
+        return found
 
 
 class BankSGD(BankAdamW):
@@ -334,6 +345,14 @@ class BankSGD(BankAdamW):
             for p in group["params"]:
                 if p.grad is not None:
                     p.sub_(_like(rates, p).view(-1, *[1] * (p.ndim - 1)) * p.grad)
+
+
+def _sum_by_id(rows, ids, n_ids):
+    """Give each row the sum of all rows that have its id."""
+    # They agree on the place of one of them, whichever.
+    place = torch.arange(len(ids), device=ids.device)
+    place = ids.new_empty(n_ids).scatter_(0, ids, place).index_select(0, ids)
+    return torch.zeros_like(rows).index_add_(0, place, rows).index_select(0, place)
 
 
 def _like(values, parameter):

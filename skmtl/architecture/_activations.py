@@ -9,3 +9,7 @@ ACTIVATIONS = {
     "gelu": nn.functional.gelu,
     "tanh": torch.tanh,
 }
+
+# The same functions, written over their argument where autograd allows that: a pass
+# over memory less, and a tensor less that the cache has to hold.
+OVERWRITING = {**ACTIVATIONS, "relu": torch.relu_, "tanh": torch.tanh_}

@@ -360,7 +360,8 @@ class ArchitectureModule(nn.Module):
         share : callable
             Returns the (n_networks, n_tasks) share of the training weight of each task
             that the batch holds, times batches an epoch, over the training weight of
-            all tasks.
+            all tasks. With row tasks, ``share(by_row=True)`` returns the part that each
+            row of the batch has in it, (n_networks, n_rows).
 
         Returns
         -------
