@@ -101,10 +101,11 @@ class Experts(nn.Module):
         hidden : Tensor of shape (n_networks, n_experts, n_rows, n_hidden)
             Last hidden layer of each expert.
         """
-        hidden = self.first(inputs)
+        # Before the experts are told apart: what follows reads and writes in order.
+        hidden = self.activation(self.first(inputs))
         if hidden.ndim == 3:
             hidden = hidden.unflatten(-1, (-1, self.n_first)).transpose(1, 2)
-        hidden = dropped(self.dropouts[0], self.activation(hidden))
+        hidden = dropped(self.dropouts[0], hidden)
         for layer, dropout in zip(self.layers, self.dropouts[1:], strict=True):
             hidden = dropped(dropout, self.activation(layer(hidden)))
         return hidden
@@ -217,7 +218,9 @@ class ColumnGates(nn.Module):
         # A softmax over a few neighbouring numbers is slow; over rows of numbers it is
         # vector operations.
         weight, bias = self.linear.weight.mT, self.linear.bias.mT
-        logits = torch.baddbmm(bias, weight, inputs.expand(len(weight), -1, -1).mT)
+        if len(inputs) != len(weight):
+            inputs = inputs.expand(len(weight), -1, -1)
+        logits = torch.baddbmm(bias, weight, inputs.mT)
         gates = logits.unflatten(1, (-1, self.n_experts)).softmax(2)
         return gates.permute(0, 3, 1, 2)
 

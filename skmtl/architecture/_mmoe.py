@@ -233,7 +233,9 @@ class MMoEModule(TrunkModule):
             ``head(features(inputs), task)``.
         """
         hidden = self.experts(inputs)
-        return self.heads.mix(hidden, inputs.expand(len(hidden), -1, -1), task)
+        if len(inputs) != len(hidden):
+            inputs = inputs.expand(len(hidden), -1, -1)
+        return self.heads.mix(hidden, inputs, task)
 
     def readout(self, inputs):
         """Compute what linear heads of new tasks read.
@@ -376,7 +378,7 @@ class MixedColumns(nn.Module):
             gates = gates.index_select(1, self.owners[0])
         # A linear head of a mixture is the mixture of linear heads, and these are one
         # product for all tasks.
-        heads = self.shared.weight.mT @ hidden.flatten(1, 2).mT
+        heads = torch.bmm(self.shared.weight.mT, hidden.flatten(1, 2).mT)
         mixed = (gates * heads.unflatten(2, hidden.shape[1:3])).sum(2)
         return (mixed + self.shared.bias.mT).mT
 
