@@ -30,7 +30,9 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 PACKAGES = {
     "xgboost": "xgboost",
     "xgboost_multi": "xgboost",
+    "xgboost_tuned": "xgboost",
     "catboost": "catboost",
+    "catboost_tuned": "catboost",
     "lightgbm": "lightgbm",
     "realmlp": "pytabkit",
     "tabm": "pytabkit",
@@ -139,22 +141,21 @@ def logistic():
     )  # fmt: skip
 
 
-def forest(estimator):
-    return lambda: estimator(500, n_jobs=n_threads(), random_state=0)
+def forest(estimator, **settings):
+    return lambda: estimator(500, n_jobs=n_threads(), random_state=0, **settings)
 
 
 def xgboost(name, **settings):
     def make():
         import xgboost
 
-        return getattr(xgboost, name)(
-            **ROUNDS,
-            max_depth=4,
-            subsample=0.8,
-            colsample_bytree=0.8,
-            n_jobs=n_threads(),
-            **settings,
-        )
+        untuned = ROUNDS | {
+            "max_depth": 4,
+            "subsample": 0.8,
+            "colsample_bytree": 0.8,
+            "n_jobs": n_threads(),
+        }
+        return getattr(xgboost, name)(**untuned | settings)
 
     return make
 
@@ -234,12 +235,12 @@ def multi_output_tree(table, train):
     return fit_predict(lambda table: make(), joint=True)(table, train)
 
 
-def catboost(table, train):
+def catboost(table, train, **settings):
     """A joint loss where there is one for the labels, else a model a target."""
     from catboost import CatBoostClassifier, CatBoostRegressor
 
     y, single = table.y[train], table.y.shape[1] == 1
-    settings = {
+    settings |= {
         "cat_features": table.categories,
         "thread_count": n_threads(),
         "random_seed": 0,

@@ -65,7 +65,7 @@ class Ranking:
 
 
 def report_ranking(ranking, target_errors, seconds):
-    """Print errors and ratios by table, then one line a model.
+    """Print one line a model, then errors and ratios by table.
 
     Parameters
     ----------
@@ -76,20 +76,35 @@ def report_ranking(ranking, target_errors, seconds):
     seconds : DataFrame of shape (n_tables, n_models)
         Fit times.
     """
+    _report_models(ranking, target_errors)
+    report_ratios(ranking, seconds, "best peer")
+
+
+def report_ratios(ranking, seconds, rival):
+    """Print errors, times and the ratio to the best of the others by table.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        Of mean errors of tables.
+    seconds : DataFrame of shape (n_tables, n_models)
+        Fit times.
+    rival : str
+        What the best of the others is called.
+    """
     errors, ratios = ranking.errors, ranking.ratios()
-    best = ranking.peers.idxmin(axis=1)
+    best = ranking.peers.fillna(np.inf).idxmin(axis=1)
     lines = [
         [table, *map(_number, row), best[table], _number(ratios.get(table))]
         for table, row in zip(errors.index, errors.to_numpy(), strict=True)
     ]
-    print_table(["table", *errors, "best peer", "ratio"], lines)
+    print_table(["table", *errors, rival, "ratio"], lines)
     print("seconds a fit:")
     lines = [[t, *(f"{s:.1f}" for s in row)] for t, *row in seconds.itertuples()]
     print_table(["table", *seconds], lines)
-    _report_models(ranking, target_errors)
     mean, low, high = ranking.geometric_mean()
     print(
-        f"{ranking.ours} / best peer of each table: geometric mean {mean:.3f}, 95 % "
+        f"{ranking.ours} / {rival} of each table: geometric mean {mean:.3f}, 95 % "
         f"interval {low:.3f} to {high:.3f} over {len(ratios)} tables"
     )
 
