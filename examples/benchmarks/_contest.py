@@ -224,8 +224,11 @@ def threads():
     return torch.get_num_threads()
 
 
-def parse_arguments(description, contest_models, seeds, tables):
-    """Read the arguments that the benchmarks have in common."""
+def parse_arguments(description, contest_models, seeds, tables, add=None):
+    """Read the arguments that the benchmarks have in common.
+
+    ``add(parser)`` may add some that they have not.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the tables")
     parser.add_argument("--tables", nargs="+", choices=tables, default=list(tables))
@@ -241,6 +244,8 @@ def parse_arguments(description, contest_models, seeds, tables):
         default=[],
         help="models to compute again",
     )
+    if add is not None:
+        add(parser)
     arguments = parser.parse_args()
     if not (arguments.data / "load.py").exists():
         print(
