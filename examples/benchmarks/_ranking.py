@@ -93,9 +93,9 @@ def report_ratios(ranking, seconds, rival):
         What the best of the others is called.
     """
     errors, ratios = ranking.errors, ranking.ratios()
-    best = ranking.peers.fillna(np.inf).idxmin(axis=1)
+    best = ranking.peers.dropna(how="all").idxmin(axis=1)
     lines = [
-        [table, *map(_number, row), best[table], _number(ratios.get(table))]
+        [table, *map(_number, row), best.get(table, "-"), _number(ratios.get(table))]
         for table, row in zip(errors.index, errors.to_numpy(), strict=True)
     ]
     print_table(["table", *errors, rival, "ratio"], lines)
