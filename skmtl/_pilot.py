@@ -61,7 +61,8 @@ def run_pilot(plan, data, *, device, dtype, looks_ahead=False):
         plan, data = halved(plan, data)
     settings = replace(
         plan.hyperparameters,
-        architecture=HardSharing((64,)),
+        # Its heads are not asked for: nothing is to be chosen for them.
+        architecture=HardSharing((64,), task_shrinkage=10.0),
         weighting=Equal() if looks_ahead else Watch(),
         lr=_LR,
         max_epochs=_N_EPOCHS,

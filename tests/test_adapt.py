@@ -25,7 +25,7 @@ from .instances import (
 )
 
 KINDS = sorted(ESTIMATORS)
-SHRINKAGE = HardSharing().task_shrinkage
+SHRINKAGE = HardSharing().per_network("task_shrinkage", 1).item()
 
 
 @pytest.fixture(scope="module")

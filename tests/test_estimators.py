@@ -908,13 +908,15 @@ def test_partial_pooling_beats_free_heads_on_small_groups():
     new_X, new_y, new_task = draw(20)
     scores = {}
     default = HardSharing().task_shrinkage
-    for shrinkage in (1e-6, default, 1e6):
+    for shrinkage in (1e-6, 10.0, default, 1e6):
         architecture = HardSharing((), task_shrinkage=shrinkage)
         model = exact("regressor", architecture=architecture, max_epochs=300)
         model.fit(X, y, task=task)
         scores[shrinkage] = model.score(new_X, new_y, task=new_task)
-    assert scores[default] > scores[1e-6] + 0.05
-    assert scores[default] > scores[1e6] + 0.05
+    assert default == "auto"
+    for shrinkage in (10.0, default):
+        assert scores[shrinkage] > scores[1e-6] + 0.05
+        assert scores[shrinkage] > scores[1e6] + 0.05
 
 
 def test_endless_shrinkage_is_the_shared_head():

@@ -227,6 +227,15 @@ def test_row_tasks_score_the_same(early_stopping):
     compare(model, grid, np.column_stack([X, ids]), y)
 
 
+def test_validated_pooling_scores_the_same():
+    """Each candidate chooses on its own held-out rows, whatever bank it trained in."""
+    X, y, ids = row_task_data(90)
+    y = y + np.random.default_rng(0).normal(scale=4.0, size=len(y))
+    grid = {"lr": [0.003, 0.02], "architecture__task_shrinkage": ["auto", 1.0]}
+    model = precise(task_column=3, early_stopping=True, max_epochs=15)
+    compare(model, grid, np.column_stack([X, ids]), y)
+
+
 @pytest.mark.filterwarnings("ignore:X has 2 tasks that fit did not see")
 def test_folds_that_lack_a_task_train_in_banks_of_their_own():
     X, y, ids = row_task_data(90)

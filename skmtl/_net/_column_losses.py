@@ -112,6 +112,13 @@ class ColumnLosses(nn.Module):
             return None
         return self.losses[0].derivatives(outputs, targets)
 
+    @property
+    def is_quadratic(self):
+        """Whether :meth:`derivatives` gives one curvature for all outputs, bool."""
+        nothing = torch.zeros(1, 1, len(self.slices))
+        derivatives = self.derivatives(nothing, nothing)
+        return derivatives is not None and isinstance(derivatives[1], float)
+
     def _cells(self, column, outputs, targets):
         loss = self.losses[column]
         compute = loss.training_cells if self.training else loss.cells

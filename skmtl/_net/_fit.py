@@ -7,6 +7,7 @@ from ._episodic_module import EpisodicBlueprint
 from ._episodic_training import EpisodicNet, EpisodicTraining
 from ._joint_net import JointNet
 from ._module import Blueprint
+from ._pooling import validate_pooling
 from ._rows_dataset import RowsDataset
 from ._threads import threads_for
 from ._training import BankTraining
@@ -73,6 +74,8 @@ def fit_bank(
         blueprint, training, decode, on_epoch, **_settings(training, callbacks, verbose)
     )
     net = _trained(net, training)
+    if data.row_tasks and blueprint.architecture.validates_pooling:
+        validate_pooling(net, training)
     net.note_rows(data.X, data.task)
     return net, training
 

@@ -32,6 +32,14 @@ class Architecture(Strategy):
         """Whether affinity is to be measured by steps, not by cosines, bool."""
         return False
 
+    @property
+    def validates_pooling(self):
+        """Whether held-out rows choose how strongly row tasks are pooled, bool.
+
+        If so, its module has :meth:`ArchitectureModule.pool`.
+        """
+        return False
+
     def check_tasks(self, row_tasks):
         """Refuse tasks for which it makes no sense, before anything is trained.
 
@@ -300,6 +308,18 @@ class ArchitectureModule(nn.Module):
             Of the outputs.
         shrinkage : Tensor of shape (n_networks,)
             Ridge strength on the deviation of a task.
+        """
+        raise NotImplementedError("abstract method")
+
+    def pool(self, share, shift):
+        """Keep a share of what tells row tasks apart, and move their levels.
+
+        Parameters
+        ----------
+        share : Tensor of shape (n_networks,)
+            Factor on the difference that the task of a row makes to its outputs.
+        shift : Tensor of shape (n_networks, n_tasks, n_outputs)
+            Added to the outputs of the rows of each task.
         """
         raise NotImplementedError("abstract method")
 

@@ -14,6 +14,10 @@ from ._linear_readout import LinearReadout
 from ._sizes import checked_sizes
 from ._trunk import TrunkModule
 
+# Strength of pooling while training, where held-out rows have the last word; by
+# measurement, see "auto" pooling in the design notes.
+_TRAINED_WITH = 10.0
+
 
 class HardSharing(Architecture):
     r"""Share all hidden layers; give each task a head.
@@ -40,13 +44,28 @@ class HardSharing(Architecture):
     head_layer_sizes : sequence of int, default=()
         Column tasks: units of hidden layers that each task has of its own, between the
         shared layers and its outputs.
-    task_shrinkage : float, default=10.0
+    task_shrinkage : "auto" or float, default="auto"
         Row tasks: ridge strength on the deviation of a task from the shared head, in
-        units of the loss of one labelled cell. Large values ignore the groups.
+        units of the loss of one labelled cell. Large values ignore the groups. "auto"
+        trains with 10; then the rows held out for early stopping choose how much of the
+        deviations to keep, from all to nothing, and how far the level of each task
+        moves beyond that, see Notes.
 
     See Also
     --------
     skmtl.MultiTaskNetRegressor : Where it is used.
+
+    Notes
+    -----
+    With "auto" each network chooses, by the rows that it holds out, a share :math:`a`
+    of its deviations :math:`D_t, c_t` and a strength :math:`\lambda`. It then predicts
+    a row of task t by :math:`f (W + a D_t) + b + a c_t + r_t / (n_t + \lambda)`, where
+    :math:`r_t` is the sum of what the rest leaves of the training labels of the task,
+    and :math:`n_t` their number, as in a model with a random intercept [2]_. The share
+    may be zero and the strength infinite, so that groups that hardly differ are pooled.
+    With other losses than squared errors the last term is missing. Without
+    held-out rows, as with ``early_stopping=False`` or in ``partial_fit``, heads stay as
+    they were trained; ``adapt`` uses the strength of training.
 
     References
     ----------
@@ -75,7 +94,10 @@ class HardSharing(Architecture):
         "layer_norm": ["boolean"],
         "residual": ["boolean"],
         "head_layer_sizes": ["array-like"],
-        "task_shrinkage": [Interval(Real, 0, None, closed="left")],
+        "task_shrinkage": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
     }
 
     def __init__(
@@ -88,7 +110,7 @@ class HardSharing(Architecture):
         layer_norm=False,
         residual=False,
         head_layer_sizes=(),
-        task_shrinkage=10.0,
+        task_shrinkage="auto",
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -145,6 +167,30 @@ class HardSharing(Architecture):
             Itself, if its heads are linear.
         """
         return LinearReadout.of(self, shape) if len(self.head_layer_sizes) else self
+
+    def per_network(self, name, n_networks):
+        """Read a continuous hyperparameter as one value a network.
+
+        Parameters
+        ----------
+        name : str
+            The hyperparameter.
+        n_networks : int
+            Length of the network axis.
+
+        Returns
+        -------
+        values : Tensor of shape (n_networks,), float64
+            For a strength of pooling of "auto", that of the training.
+        """
+        if name == "task_shrinkage" and self.validates_pooling:
+            return torch.full((n_networks,), _TRAINED_WITH, dtype=torch.float64)
+        return super().per_network(name, n_networks)
+
+    @property
+    def validates_pooling(self):
+        """Whether held-out rows choose how strongly row tasks are pooled, bool."""
+        return isinstance(self.task_shrinkage, str)
 
     def skips(self, n_inputs):
         """Tell whether the heads read the inputs.

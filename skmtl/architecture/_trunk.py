@@ -104,6 +104,23 @@ class TrunkModule(ArchitectureModule):
         shared = self.heads.shared
         return shared.weight, shared.bias[:, 0], self.heads.shrinkage
 
+    def pool(self, share, shift):
+        """Keep a share of the deviations of row tasks, and move the levels of tasks.
+
+        Parameters
+        ----------
+        share : Tensor of shape (n_networks,)
+            Factor on the deviations.
+        shift : Tensor of shape (n_networks, n_tasks, n_outputs)
+            Added to the outputs of the rows of each task.
+        """
+        deviation = self.heads.deviation.weight
+        with torch.no_grad():
+            deviation.mul_(share.to(deviation).view(-1, 1, 1))
+            # The shift of a task stands behind its last feature; the slot behind the
+            # last task is of none.
+            deviation[:, :-1, -shift.shape[-1] :] += shift.to(deviation)
+
     def task_parameters(self):
         """List the heads of column tasks, or the deviations of row tasks.
 
