@@ -244,7 +244,7 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
 
         Column tasks: y is a new column, and its head is a ridge or logistic regression
         on what the networks know of X. Row tasks: the rows are of one new group, and
-        the head is the shared head plus a deviation shrunk as in fit.
+        the head is the shared head plus a deviation shrunk as in training.
 
         Parameters
         ----------
