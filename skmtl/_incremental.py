@@ -178,9 +178,11 @@ class TrainsOn:
     def _add(self, data, before, on_epoch):
         n_new = self.n_estimators - before.n_members
         new = before.added(n_new)
-        # Members of one fold have one encoder, as in a fit of all of them.
+        # Members of one fold have one encoder, as in a fit of all of them, unless each
+        # has columns of its own.
         known = {}
-        if before.folds is self._members.folds:
+        own = self._drawn_columns(data, new.seeds[0]) is not None
+        if before.folds is self._members.folds and not own:
             known = dict(zip(before.fold_numbers, self._known_encoders(), strict=True))
         if self._strategy("architecture").reads_raw:
             known = dict.fromkeys(new.fold_numbers, self._known_encoders()[0])

@@ -17,6 +17,10 @@ from .loss import by_alias, resolve
 from .weighting import Equal, Weighting
 
 _DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
+# Members of a table with this many columns see a share of them, by measurement: see
+# search_defaults.py. With 28 and more it pays, with 13 it costs.
+_MANY_COLUMNS = 20
+_SHARE = 0.7
 _FAMILIES = {
     "architecture": (Architecture, "skmtl.architecture.HardSharing()"),
     "weighting": (Weighting, "skmtl.weighting.PCGrad()"),
@@ -34,6 +38,7 @@ class PlansNetworks:
     class_weight = None
     target_transform = None
     guard = False
+    max_features = 1.0
 
     _parameter_constraints: dict = {
         "architecture": [Architecture, None],
@@ -161,7 +166,8 @@ class PlansNetworks:
     def _make_plans(self, data, members, encoders=None, *, goes_on=False):
         """Decide on rows, seeds, encoders and settings of every member.
 
-        Members whose encoder is not given share one that is fitted on their fold.
+        Members whose encoder is not given share one that is fitted on their fold, or
+        have one each where they do not see the same columns.
         """
         rows = {fold: members.rows(fold, data) for fold in set(members.fold_numbers)}
         choices = self._choices(data)
@@ -172,7 +178,7 @@ class PlansNetworks:
             train, valid = rows[fold]
             encoder = None if encoders is None else encoders[k]
             if encoder is None:
-                encoder = self._encoder(data, fold, train, fitted)
+                encoder = self._encoder(data, fold, train, fitted, seed)
             settings = replace(choices, batch_size=self._batch_size(len(train)))
             plans.append(
                 NetworkPlan(seed, train, valid, encoder, data.encoder, settings)
@@ -222,19 +228,49 @@ class PlansNetworks:
             for plan in plans
         ]
 
-    def _encoder(self, data, fold, rows, fitted):
-        """Fit the encoder of a fold, or take the one that is there."""
+    def _encoder(self, data, fold, rows, fitted, seed=None):
+        """Fit the encoder of a fold or of a member, or take the one that is there."""
         encoding = self._strategy("encoding")
+        by_fold = self._encodes_by_fold()
+        fold = fold if by_fold else None
+        columns = None if seed is None else self._drawn_columns(data, seed)
+        if columns is None:
+            if fold not in fitted:
+                rows = rows if by_fold else slice(None)
+                fitted[fold] = _fitted_encoder(encoding, data, rows)
+            return fitted[fold]
+        return _fitted_encoder(encoding, data, rows, columns)
+
+    def _encodes_by_fold(self):
         # The modules of users see the same inputs in all members, whatever folds lack.
         shared = self._strategy("architecture").reads_raw
-        by_fold = encoding.looks_at_rows and not shared
-        fold = fold if by_fold else None
-        if fold not in fitted:
-            rows = rows if by_fold else slice(None)
-            weight = data.weight[rows].max(axis=1)
-            categories = [data.categories] if data.categories else []
-            fitted[fold] = encoding.fit(data.X[rows], weight, *categories)
-        return fitted[fold]
+        return self._strategy("encoding").looks_at_rows and not shared
+
+    def _drawn_columns(self, data, seed):
+        """Draw the columns of X that a member sees; None for all."""
+        if self.max_features == 1:
+            return None
+        by_fold = self._encodes_by_fold()
+        n_columns = data.X.shape[1]
+        share = self.max_features
+        if share == "auto":
+            # A lone network has nobody to tell what the other columns say.
+            many = n_columns >= _MANY_COLUMNS and self.n_estimators > 1
+            if not (many and by_fold):
+                return None
+            share = _SHARE
+        elif not by_fold:
+            raise ValueError(
+                f"max_features={share!r} draws the columns that each member sees, and "
+                f"{type(self).__name__} hands X over as it is, by a TorchModule or an "
+                "encoding such as Raw(). Pass max_features='auto' or 1.0."
+            )
+        n_drawn = max(1, round(share * n_columns))
+        if n_drawn == n_columns:
+            return None
+        # Of the member alone, so that it does not matter which others there are.
+        drawn = np.random.default_rng(seed).permutation(n_columns)[:n_drawn]
+        return np.sort(drawn)
 
     def _random_state(self):
         if self.random_state is None:
@@ -273,3 +309,14 @@ class PlansNetworks:
             # About 16 batches an epoch for small tables; see bench_tabular.py.
             return int(np.clip(2 ** np.round(np.log2(n_rows / 16)), 32, 256))
         return self.batch_size
+
+
+def _fitted_encoder(encoding, data, rows, columns=None):
+    """Fit an encoding on some rows, and on some columns or all."""
+    X, categories = data.X[rows], data.categories
+    weight = data.weight[rows].max(axis=1)
+    if columns is not None:
+        X = X[:, columns]
+        categories = [categories[j] for j in columns] if categories else categories
+    fitted = encoding.fit(X, weight, *([categories] if categories else []))
+    return fitted if columns is None else fitted.reading(columns)

@@ -1,10 +1,12 @@
 """The estimator of tasks whose labels are classes."""
 
+from numbers import Real
+
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import BaseTaskNet
-from .._constraints import StrOptions
+from .._constraints import Interval, StrOptions
 from ..loss import Loss, aliases
 from ..metrics import get_scorer
 
@@ -45,6 +47,10 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         a dict may leave out tasks that count 1.
     n_estimators : int, default=8
         Networks in the ensemble.
+    max_features : "auto" or float, default="auto"
+        Share of the columns of X, in (0, 1], that each member sees, drawn anew for
+        each. "auto" is 0.7 for an ensemble on a table of at least 20 columns, and all
+        columns otherwise, for a single network, a TorchModule and the encoding Raw.
     cv : int, cross-validation generator or iterable, default=None
         Folds for early stopping: member k holds out fold k modulo their number. None
         is 8 folds balanced over row tasks, classes and missing labels.
@@ -60,7 +66,7 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         Epochs without a better validation loss before a member stops; None for never.
     lr : float, default=0.002
         Largest learning rate of AdamW; it falls along a cosine over `max_epochs`.
-    weight_decay : float, default=0.01
+    weight_decay : float, default=3.0
         Decoupled weight decay.
     batch_size : "auto", int or None, default="auto"
         Rows of a batch at most; None for all. "auto" is 32 to 256, by the number of
@@ -167,6 +173,10 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
             dict,
         ],
         "class_weight": [StrOptions({"balanced"}), dict, list, tuple, None],
+        "max_features": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 1, closed="right"),
+        ],
     }
 
     def __init__(
@@ -181,12 +191,13 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         unknown_task="pooled",
         task_weights=None,
         n_estimators=8,
+        max_features="auto",
         cv=None,
         early_stopping=True,
         guard=False,
         n_iter_no_change=40,
         lr=0.002,
-        weight_decay=0.01,
+        weight_decay=3.0,
         batch_size="auto",
         max_epochs=200,
         clip_norm=None,
@@ -206,6 +217,7 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         self.unknown_task = unknown_task
         self.task_weights = task_weights
         self.n_estimators = n_estimators
+        self.max_features = max_features
         self.cv = cv
         self.early_stopping = early_stopping
         self.guard = guard

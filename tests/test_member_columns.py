@@ -1,0 +1,131 @@
+"""Members that see a share of the columns: max_features."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmtl.architecture import HardSharing
+from skmtl.encoding import PiecewiseLinear, Raw, Standard
+from skmtl.model_selection import FusedGridSearchCV
+
+from .instances import small
+
+
+def wide_data(n_features=24, n_samples=90):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_samples, n_features))
+    y = np.column_stack([X[:, 0] + X[:, 1] > 0, X[:, 2] > 0.3]).astype(float)
+    y[::7, 1] = np.nan
+    return X, y
+
+
+def model_of(**changes):
+    return small("classifier", **{"max_epochs": 6, "encoding": Standard()} | changes)
+
+
+def columns_of(model):
+    """List the columns that each member reads."""
+    return [
+        sorted(set(encoder.source.tolist()))
+        for encoder in (member._known_encoders()[0] for member in model.estimators_)
+    ]
+
+
+def test_each_member_sees_its_share_of_the_columns():
+    model = model_of(n_estimators=4, max_features=0.5).fit(*wide_data())
+    columns = columns_of(model)
+    assert [len(own) for own in columns] == [12] * 4
+    assert len({tuple(own) for own in columns}) == 4
+
+
+@pytest.mark.parametrize(
+    ("n_features", "changes", "n_seen"),
+    [
+        (24, {}, 17),
+        (20, {}, 14),
+        (19, {}, 19),
+        (24, {"n_estimators": 1}, 24),
+        (24, {"encoding": Raw()}, 24),
+        (24, {"max_features": 1.0}, 24),
+        (3, {"max_features": 0.01}, 1),
+    ],
+    ids=["many", "just enough", "few", "one member", "raw", "all", "at least one"],
+)
+def test_auto_goes_by_the_columns_and_the_members(n_features, changes, n_seen):
+    X, y = wide_data(n_features)
+    assert {len(own) for own in columns_of(model_of(**changes).fit(X, y))} == {n_seen}
+
+
+def test_columns_that_a_member_does_not_see_do_not_move_it():
+    X, y = wide_data()
+    model = model_of(max_features=0.5).fit(X, y)
+    for member, own in zip(model.estimators_, columns_of(model), strict=True):
+        other = np.random.default_rng(1).normal(size=X.shape)
+        other[:, own] = X[:, own]
+        for one, two in zip(
+            member.predict_proba(X), member.predict_proba(other), strict=True
+        ):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_all_columns_are_the_fit_without_a_draw():
+    X, y = wide_data(12)
+    one, two = model_of(), model_of(max_features=1.0)
+    for p, q in zip(
+        one.fit(X, y).predict_proba(X), two.fit(X, y).predict_proba(X), strict=True
+    ):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_categories_may_be_drawn_or_not():
+    X, y = wide_data(6)
+    frame = pd.DataFrame(X).add_prefix("x")
+    frame["few"] = np.where(X[:, 0] > 0, "a", "b")
+    frame["many"] = [f"c{i % 40}" for i in range(len(X))]  # learned embeddings
+    model = model_of(n_estimators=6, max_features=0.5, encoding=PiecewiseLinear(4))
+    columns = columns_of(model.fit(frame, y))
+    for category in (6, 7):
+        assert {category in own for own in columns} == {True, False}
+    assert all(np.isfinite(p).all() for p in model.predict_proba(frame))
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_added_members_draw_what_one_fit_would(early_stopping):
+    X, y = wide_data()
+    changes = {"max_features": 0.6, "early_stopping": early_stopping}
+    changes |= {"dtype": "float64"}
+    model = model_of(**changes, warm_start=True).fit(X, y)
+    # In one fold of two, new members would take the columns of the first ones.
+    model.set_params(n_estimators=10).fit(X, y)
+    whole = model_of(**changes, n_estimators=10).fit(X, y)
+    assert columns_of(model) == columns_of(whole)
+    for p, q in zip(model.predict_proba(X), whole.predict_proba(X), strict=True):
+        np.testing.assert_allclose(p, q, rtol=0, atol=1e-9)
+
+
+def test_training_on_keeps_the_columns():
+    X, y = wide_data()
+    model = model_of(max_features=0.5).partial_fit(X, y, classes=[[0, 1], [0, 1]])
+    before = columns_of(model)
+    assert columns_of(model.partial_fit(X[::-1], y[::-1])) == before
+
+
+def test_a_fused_search_draws_the_columns_of_single_fits():
+    X, y = wide_data()
+    model = model_of(max_features=0.5)
+    grid = {"lr": [0.01, 0.003], "random_state": [0, 1]}
+    search = FusedGridSearchCV(model, grid, cv=2).fit(X, y)
+    alone = model.set_params(**search.best_params_).fit(X, y)
+    assert columns_of(search.best_estimator_) == columns_of(alone)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5, "some"])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match="'max_features' parameter"):
+        model_of(max_features=share).fit(*wide_data())
+
+
+def test_inputs_as_they_are_cannot_be_drawn():
+    model = model_of(max_features=0.5, encoding=Raw(), architecture=HardSharing((8,)))
+    with pytest.raises(ValueError, match=r"max_features=0.5 draws the columns"):
+        model.fit(*wide_data())
