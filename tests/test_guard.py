@@ -107,6 +107,7 @@ def test_a_share_has_to_pay_more_than_its_standard_error():
     # Mean 1 and variance 1 / 4 of the mean: half an error is the border.
     unsure = np.array([3.0, -1.0, 3.0, -1.0])
     assert share_that_pays({0.5: sure, 1.0: 0.5 * sure}, weight) == 0.5
+    assert share_that_pays({0.5: sure, 1.0: -0.5 * sure}, weight) == 0
     assert share_that_pays({1.0: unsure - 0.1}, weight) == 0
     assert share_that_pays({1.0: unsure + 0.1}, weight) == 1
     assert share_that_pays({0.5: -sure, 1.0: -sure}, weight) == 0

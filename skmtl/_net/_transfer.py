@@ -177,12 +177,14 @@ def share_that_pays(gains, weight, luck=0.0):
     Held-out rows are few, and a blend that follows their noise costs more than it
     saves. So a task shares unless a blend is better by more than the standard error of
     the difference, as trees are pruned (Breiman, Friedman, Olshen, Stone 1984, section
-    3.4.3).
+    3.4.3). And it shares where it would lose alone: two networks are better than one
+    whatever they have learned, but a prediction is the mean of all members.
 
     Parameters
     ----------
     gains : dict of float to ndarray of shape (n_cells,)
-        By the share of the task's own networks, what it spares each held-out cell.
+        By the share of the task's own networks, what it spares each held-out cell; 1.0
+        is among them.
     weight : ndarray of shape (n_cells,)
         Of the cells; sums to 1.
     luck : float, default=0.0
@@ -191,10 +193,11 @@ def share_that_pays(gains, weight, luck=0.0):
     Returns
     -------
     share : float
-        The one with the largest mean gain, or 0 if that is luck or within its standard
-        error.
+        The one with the largest mean gain; 0 if that is luck or within its standard
+        error, or if a share of 1 gains nothing but luck.
     """
     means = {share: weight @ gain for share, gain in gains.items()}
     best = max(means, key=means.get)
     error = np.sqrt(weight**2 @ (gains[best] - means[best]) ** 2)
-    return best if means[best] > luck + error else 0.0
+    pays = means[best] > luck + error and means[1.0] > luck
+    return best if pays else 0.0
