@@ -18,8 +18,8 @@ from .weighting import Equal, Weighting
 
 _DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
 # Members of a table with this many columns see a share of them, by measurement: see
-# search_defaults.py. With 28 and more it pays, with 13 it costs.
-_MANY_COLUMNS = 20
+# search_defaults.py. With 72 and more it pays, with 28 it is even, with 13 it costs.
+_MANY_COLUMNS = 50
 _SHARE = 0.7
 _FAMILIES = {
     "architecture": (Architecture, "skmtl.architecture.HardSharing()"),

@@ -41,12 +41,12 @@ def test_each_member_sees_its_share_of_the_columns():
 @pytest.mark.parametrize(
     ("n_features", "changes", "n_seen"),
     [
-        (24, {}, 17),
-        (20, {}, 14),
-        (19, {}, 19),
-        (24, {"n_estimators": 1}, 24),
-        (24, {"encoding": Raw()}, 24),
-        (24, {"max_features": 1.0}, 24),
+        (60, {}, 42),
+        (50, {}, 35),
+        (49, {}, 49),
+        (60, {"n_estimators": 1}, 60),
+        (60, {"encoding": Raw()}, 60),
+        (60, {"max_features": 1.0}, 60),
         (3, {"max_features": 0.01}, 1),
     ],
     ids=["many", "just enough", "few", "one member", "raw", "all", "at least one"],

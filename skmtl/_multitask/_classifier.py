@@ -49,8 +49,9 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         Networks in the ensemble.
     max_features : "auto" or float, default="auto"
         Share of the columns of X, in (0, 1], that each member sees, drawn anew for
-        each. "auto" is 0.7 for an ensemble on a table of at least 20 columns, and all
+        each. "auto" is 0.7 for an ensemble on a table of at least 50 columns, and all
         columns otherwise, for a single network, a TorchModule and the encoding Raw.
+        The encoding of a member counts the columns that it sees.
     cv : int, cross-validation generator or iterable, default=None
         Folds for early stopping: member k holds out fold k modulo their number. None
         is 8 folds balanced over row tasks, classes and missing labels.
