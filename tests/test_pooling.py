@@ -10,7 +10,7 @@ import torch
 
 from skmtl import MultiTaskNetClassifier, MultiTaskNetRegressor
 from skmtl._net import fit_bank
-from skmtl._net._pooling import Pooling, validate_pooling
+from skmtl._net._pooling import Columns, Pooling, validate_pooling
 from skmtl.architecture import HardSharing, TorchModule
 from skmtl.model_selection import TaskKFold
 
@@ -223,6 +223,24 @@ def test_networks_choose_in_a_bank_as_they_do_alone(make_data, make_plan):
                 rtol=0,
                 atol=1e-9,
             )
+
+
+def test_rows_of_other_networks_have_no_say(make_data, make_plan):
+    """A search keeps the rows of all folds in one table."""
+    data = make_data(n_rows=60, n_tasks=5, row_tasks=True, seed=3)
+    rows = np.arange(0, 60, 2)[:23]
+    plan = make_plan(data, 0, rows[8:], rows[:8], architecture=hard(), max_epochs=20)
+    own = replace(plan, train_rows=np.arange(8, 23), valid_rows=np.arange(8))
+    outputs = [
+        raw(fit_bank([each], table, dtype="float64")[0], data)
+        for each, table in ((plan, data), (own, data.take(rows)))
+    ]
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-9)
+    weights = [
+        Columns(each, table).counted[each.valid_rows]
+        for each, table in ((plan, data), (own, data.take(rows)))
+    ]
+    torch.testing.assert_close(*weights)
 
 
 def replace_strength(plan, strength):

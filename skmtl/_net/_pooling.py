@@ -76,7 +76,7 @@ class Pooling:
         if len(networks) < len(training.plans):
             self.losses = take_losses(self.losses, networks)
         valid = padded_rows([plan.valid_rows for plan in plans], n_rows, "cpu")
-        columns = [_Columns(plan, data) for plan in plans]
+        columns = [Columns(plan, data) for plan in plans]
         nobody = np.full(n_rows, self.n_tasks)
         shared = _outputs(net, data.X, nobody, networks)
         own = _outputs(net, data.X, data.task, networks)
@@ -177,14 +177,30 @@ class Pooling:
         return torch.where(torch.isinf(strength), 0.0, levels)
 
 
-class _Columns:
-    """Labels as a network sees them, with one row more for padding."""
+class Columns:
+    """Labels as a network sees them, with one row more for padding.
+
+    Parameters
+    ----------
+    plan : NetworkPlan
+        Of the network.
+    data : TaskData
+        What it was trained on, perhaps with rows of others.
+
+    Attributes
+    ----------
+    targets, weight : Tensor of shape (n_rows + 1, n_columns)
+        Encoded labels, and their weights.
+    counted : Tensor of shape (n_rows + 1, n_columns)
+        How much each label counts where held-out rows choose.
+    """
 
     def __init__(self, plan, data):
         weight = plan.weight(data)
         # As in the objective of training: a task counts by `task_weights`, and not by
-        # its size.
-        sizes = data.task_sizes(weight=weight)
+        # its size. The data may hold rows of other networks, too.
+        rows = np.union1d(plan.train_rows, plan.valid_rows)
+        sizes = data.task_sizes(rows, weight)
         per_unit = plan.hyperparameters.task_weights / np.maximum(sizes, 1e-300)
         counted = weight * np.where(sizes > 0, per_unit, 0.0)[data.task][:, None]
         self.targets = _one_more(plan.targets.encode(data.y))
