@@ -228,7 +228,7 @@ def test_the_standardised_column_stands_beside_the_ramps():
 def test_ramps_rise_and_add_up_without_kinks(seed, n_bins):
     rng = np.random.default_rng(seed)
     X = rng.standard_t(2, size=(40, 1)).round(1)
-    columns = PiecewiseLinear(n_bins, linear=False).fit(X, np.ones(40))
+    columns = PiecewiseLinear(n_bins, linear=False, clip=None).fit(X, np.ones(40))
     grid = np.linspace(X.min() - 5, X.max() + 5, 400)[:, None]
     found = encode(columns, grid)
     assert (np.diff(found, axis=0) >= 0).all()
@@ -299,7 +299,11 @@ def test_rows_without_weight_do_not_move_edges(column, weight):
 
 @pytest.mark.parametrize(
     "encoding",
-    [Standard(), PiecewiseLinear(4, clip=None), PiecewiseLinear(4, linear=False)],
+    [
+        Standard(),
+        PiecewiseLinear(4, clip=None),
+        PiecewiseLinear(4, linear=False, clip=None),
+    ],
 )
 def test_heavy_tails_go_on_beyond_the_training_range(encoding):
     X = table(50, 1)
@@ -314,14 +318,30 @@ def test_heavy_tails_go_on_beyond_the_training_range(encoding):
     np.testing.assert_allclose(far_above - high, np.where(rises, slope, 0), atol=1e-9)
 
 
-def test_the_line_beside_bins_is_limited():
+@pytest.mark.parametrize("n_bins", [1, 4])
+def test_a_value_far_out_counts_as_one_at_the_limit(n_bins):
     X = table(50, 1)
-    X_new = np.array([[X.min() - 1e3], [X.max() + 1e3]])
-    far_below, far_above = fit_encode(PiecewiseLinear(4, clip=2.5), X, X_new)
-    assert (far_below[0], far_above[0]) == (-2.5, 2.5)
-    # The first and the last ramp still tell rows far out from those at the edge.
-    assert far_below[1] < -100
-    assert far_above[-1] > 100
+    mean, std = X.mean(), X.std()
+    ends = np.array([[mean - 3.5 * std], [mean + 3.5 * std]])
+    assert ends[0] < X.min()
+    assert ends[1] > X.max()
+    encoding = PiecewiseLinear(n_bins, clip=3.5)
+    far_out = ends + np.array([[-1e3], [1e3]])
+    found = fit_encode(encoding, X, np.concatenate([ends, far_out]))
+    np.testing.assert_allclose(found[:2], found[2:])
+    np.testing.assert_allclose(found[:2, 0], [-3.5, 3.5])
+    # Up to there the first and the last ramp go on.
+    if n_bins > 1:
+        assert found[0, 1] < 0
+        assert found[1, -1] > 1
+
+
+def test_bins_reach_as_far_as_the_rows_of_fit():
+    X = np.append(np.linspace(0, 1, 99), 50.0)[:, None]
+    columns = fit_encode(PiecewiseLinear(4, clip=1.0), X, np.array([[1.0], [50], [80]]))
+    np.testing.assert_allclose(columns[:, 0], [columns[0, 0], 1, 1])
+    assert columns[0, -1] < 0.1
+    np.testing.assert_allclose(columns[1:, -1], 1)
 
 
 def test_columns_of_few_values_get_an_edge_at_each():

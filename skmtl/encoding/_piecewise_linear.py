@@ -17,8 +17,9 @@ class PiecewiseLinear(Encoding):
     r"""Cut every column at its quantiles and encode each bin as a ramp.
 
     The input of bin :math:`[e_b, e_{b+1}]` is :math:`(x - e_b) / (e_{b+1} - e_b)`
-    clamped to [0, 1]; the first and the last bin continue beyond the training range. A
-    network can then be steep in one bin and flat in the next, which tables often want.
+    clamped to [0, 1]; the first and the last bin continue beyond the training range,
+    as far as `clip` lets them. A network can then be steep in one bin and flat in the
+    next, which tables often want.
 
     Parameters
     ----------
@@ -31,8 +32,9 @@ class PiecewiseLinear(Encoding):
     linear : bool, default=True
         Add the standardised column itself.
     clip : float, default=4.0
-        The standardised column is limited to +-clip where it stands beside bins; None
-        does not limit it. One row far out otherwise gets a prediction far out.
+        Standard deviations from the mean beyond which a value counts as one at this
+        limit; None does not limit it. One broken reading otherwise gets a prediction
+        far out. The bins always reach as far as the rows of fit.
     max_onehot : int, default=32
         Columns of more categories get a learned embedding, others an input a category.
 
@@ -96,16 +98,20 @@ class PiecewiseLinear(Encoding):
             The bins of column 0, then those of column 1 and so on.
         """
         mean, scale = weighted_moments(X, sample_weight)
+        reach = np.inf if self.clip is None else self.clip
         parts = []
         for j in np.flatnonzero(scale > 0):
             edges = self._edges(X[:, j], sample_weight)
+            # What fit has seen is never cut off by bins, nor where there are none.
+            low = min(edges[0], mean[j] - reach * scale[j])
+            high = max(edges[-1], mean[j] + reach * scale[j])
             if len(edges) < 3:
-                parts.append(_line(j, mean[j], scale[j], np.inf))
+                parts.append(_line(j, mean[j], scale[j], low, high))
                 continue
             if self.linear:
-                limit = np.inf if self.clip is None else self.clip
-                parts.append(_line(j, mean[j], scale[j], limit))
-            parts.append(_ramps(j, edges))
+                limits = mean[j] - reach * scale[j], mean[j] + reach * scale[j]
+                parts.append(_line(j, mean[j], scale[j], *limits))
+            parts.append(_ramps(j, edges, low, high))
         return EncodedColumns.join([*parts, missing_indicators(X)])
 
     def _edges(self, column, sample_weight):
@@ -127,22 +133,24 @@ class PiecewiseLinear(Encoding):
         )
 
 
-def _line(j, mean, scale, limit):
-    limit = np.array([limit])
+def _line(j, mean, scale, low, high):
+    bounds = (np.array([low, high]) - mean) / scale
     return EncodedColumns(
         np.array([j]),
         np.array([mean]),
         np.array([1 / scale]),
-        -limit,
-        limit,
+        bounds[:1],
+        bounds[1:],
         np.zeros(1),
     )
 
 
-def _ramps(j, edges):
-    n_bins = len(edges) - 1
+def _ramps(j, edges, lowest, highest):
+    """Rise from 0 to 1 in each bin; the outer ones go on, as far as the column may."""
+    n_bins, widths = len(edges) - 1, np.diff(edges)
     low, high = np.zeros(n_bins), np.ones(n_bins)
-    low[0], high[-1] = -np.inf, np.inf
+    low[0] = (lowest - edges[0]) / widths[0]
+    high[-1] = (highest - edges[-2]) / widths[-1]
     return EncodedColumns(
-        np.full(n_bins, j), edges[:-1], 1 / np.diff(edges), low, high, np.zeros(n_bins)
+        np.full(n_bins, j), edges[:-1], 1 / widths, low, high, np.zeros(n_bins)
     )
