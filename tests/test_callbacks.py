@@ -12,6 +12,8 @@ from sklearn.model_selection import GridSearchCV, KFold
 from skorch import callbacks as of_skorch
 from skorch.history import History
 
+from skmtl.architecture import HardSharing
+
 from .instances import (
     ESTIMATORS,
     classification_data,
@@ -185,7 +187,9 @@ def test_epoch_scoring_without_a_cache_scores_the_net_of_the_epoch():
 def test_epoch_scoring_reads_row_tasks():
     X, y, task = row_task_data()
     scoring = of_skorch.EpochScoring("r2", lower_is_better=False)
-    model = small("regressor", n_estimators=8, max_epochs=10)
+    # With "auto" the pooling is chosen behind the last epoch.
+    architecture = HardSharing((32,), task_shrinkage=10.0)
+    model = small("regressor", architecture=architecture, n_estimators=8, max_epochs=10)
     model.set_params(skorch_callbacks=[scoring]).fit(X, y, task=task)
     expected = r2_score(y, model.validation_prediction_)
     assert model.history_[-1, "r2"] == pytest.approx(expected, rel=1e-5)
