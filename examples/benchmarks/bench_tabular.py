@@ -359,13 +359,18 @@ def report_tuned(frame):
 def _of_most_splits(frame):
     """Keep the splits that most models of a table have, and the models that have all.
 
-    Errors of different splits do not compare.
+    Errors of different splits do not compare. Who sits out is printed: it may have been
+    the best.
     """
     n_models = frame.groupby("table")["model"].transform("nunique")
     of_split = frame.groupby(["table", "seed"])["model"].transform("nunique")
     frame = frame[2 * of_split > n_models]
     n_splits = frame.groupby("table")["seed"].transform("nunique")
     of_model = frame.groupby(["table", "model"])["seed"].transform("nunique")
+    lacking = frame[of_model < n_splits].drop_duplicates(["table", "model"])
+    if len(lacking):
+        names = lacking["table"] + " " + lacking["model"]
+        print(f"\nWithout a split of the others: {', '.join(names)}")
     return frame[of_model == n_splits]
 
 
