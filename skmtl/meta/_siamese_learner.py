@@ -128,7 +128,8 @@ class SiameseLearnerModule(EmbeddingLearnerModule):
             Minus the distance in margins; minus infinity for slots without rows.
         """
         places = self.embed(module, inputs)
-        distances = squared_distances(places, state["gallery"]).sqrt()
+        # As in training: at a row of the gallery itself a root would blow up rounding.
+        distances = (squared_distances(places, state["gallery"]) + _EPS).sqrt()
         slots = state["slots"]
         n_slots = int(slots.max()) + 1
         distances = torch.where(slots.unsqueeze(2) >= 0, distances, torch.inf)
