@@ -43,9 +43,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from _report import print_setting, print_table
 from _tables import DATA, read_loader
-from bench_row_tasks import read_groups
 from scipy.linalg import qr
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import make_column_transformer
@@ -115,6 +115,14 @@ class RandomIntercept(RegressorMixin, BaseEstimator):
 
     def predict(self, X):
         return self._design(X) @ self.coef_ + self.shift_
+
+
+def read_groups(data, name):
+    """Return features, target and group codes of a table."""
+    table = read_loader(data).load(name)
+    X, y, groups = table["X"], table["Y"], table["task"]
+    X = pd.get_dummies(pd.DataFrame(X), drop_first=True).to_numpy(float)
+    return X, np.asarray(y, float)[:, 0], pd.factorize(np.asarray(groups))[0]
 
 
 def read_parkinsons(data):
