@@ -138,10 +138,10 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
             "_guard_shares": None,
         }
         if self.guard:
-            # A single task has nothing to share and nothing to lose.
-            nothing = np.zeros(len(data.task_names))
-            found["_transfer"] = nothing if verdict is None else verdict.transfer
-            found["_guard_shares"] = nothing if verdict is None else verdict.shares
+            found["_transfer"], found["_guard_shares"] = np.array([np.nan]), np.zeros(1)
+            if verdict is not None:  # a single task has nothing to share
+                found["_transfer"] = verdict.transfer
+                found["_guard_shares"] = verdict.shares
         if training.validates:
             held_out = training.held_out_predictions()
             found["_held_out"] = np.full((data.n_samples, held_out.shape[1]), np.nan)
@@ -384,7 +384,9 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
         """How much sharing spares each task, ndarray of shape (`n_tasks_`,).
 
         Share of the held-out loss of networks of the task alone that the shared ones
-        spare it; negative where sharing hurts. Only after a fit with ``guard=True``.
+        spare it; negative where sharing hurts, NaN where nothing was compared: for a
+        task that is alone, has a single class or no held-out labels. Only after a fit
+        with ``guard=True``.
         """
         return self._of_guard("_transfer", "transfer_")
 

@@ -81,6 +81,11 @@ class TrainsOn:
                 found = self._accumulated(found)
             else:
                 self._check_sets_nothing_aside("partial_fit")
+                if self.guard:
+                    raise ValueError(
+                        "partial_fit holds no rows out, and a guard compares networks "
+                        "on such rows. Set guard=False."
+                    )
                 encoder = self._first_encoder(classes, y)
                 data = check_more_data(self, X, y, task, sample_weight, encoder=encoder)
                 self._fit_encoder(data)
@@ -236,8 +241,8 @@ class TrainsOn:
         self._check_sets_nothing_aside(what)
         if self.guard or self.net_.guard is not None:
             raise ValueError(
-                f"{what} does not train the networks of a guard on. Set guard=False "
-                "and fit anew with warm_start=False."
+                f"{what} does not train the networks of a guard on. Fit anew with "
+                "warm_start=False, with or without guard=True."
             )
         self._check_same_inputs_and_targets(what)
 

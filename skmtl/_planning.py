@@ -191,10 +191,14 @@ class PlansNetworks:
             return plans
         if data.row_tasks:
             raise ValueError(
-                "guard=True compares networks of single tasks with those that share, "
-                "and row tasks are too small for networks of their own. Set "
+                "guard=True is for columns of y, and these are row tasks. Set "
                 "guard=False; how far a row task may go from the others is a matter of "
                 "HardSharing(task_shrinkage=...)."
+            )
+        if self.warm_start:
+            raise ValueError(
+                "The networks of a guard cannot be trained on. Set guard=False or "
+                "warm_start=False."
             )
         if plans[0].valid_rows is None:
             raise ValueError(

@@ -297,10 +297,11 @@ def test_average_linkage_by_hand():
         ({"groups": [[0, 1]]}, "Task 2 is in no group"),
         ({"groups": [[0, 1], [1, 2]]}, "Task 1 is in two groups"),
         ({"groups": [[0, 1], [2, 5]]}, "names 5, which is no task"),
+        ({"groups": (4,)}, "names 4, which is no task"),
         ({"affinity": np.eye(2)}, r"shape \(n_tasks, n_tasks\), here \(3, 3\)"),
         ({"affinity": np.full((3, 3), np.nan)}, "finite"),
     ],
-    ids=["lacking", "twice", "unknown", "shape", "nan"],
+    ids=["lacking", "twice", "unknown", "no group", "shape", "nan"],
 )
 def test_groups_that_do_not_fit_are_refused(params, words):
     X, y = regression_data()

@@ -184,7 +184,17 @@ def test_one_task_has_nothing_to_guard():
     X, y = regression_data(n_tasks=1)
     plain, model = guarded(guard=False).fit(X, y), guarded().fit(X, y)
     np.testing.assert_array_equal(model.predict(X), plain.predict(X))
-    np.testing.assert_array_equal(model.transfer_, [0])
+    np.testing.assert_array_equal(model.transfer_, [np.nan])
+    np.testing.assert_array_equal(model.guard_shares_, [0])
+
+
+@pytest.mark.filterwarnings("ignore:.*single class")
+def test_a_single_class_says_nothing_of_sharing():
+    X, y = classification_data()
+    one = np.column_stack([np.ones(len(y)), y[:, 0]])
+    model = guarded("classifier").fit(X, one)
+    np.testing.assert_array_equal(np.isnan(model.transfer_), [True, False])
+    assert model.guard_shares_[0] == 0
 
 
 def test_a_task_without_held_out_labels_goes_on_sharing():
@@ -214,14 +224,18 @@ def test_what_it_cannot_do_is_refused():
     with pytest.raises(ValueError, match="guard=True compares networks on held-out"):
         guarded(early_stopping=False).fit(X, y)
     rows, target, ids = row_task_data()
-    with pytest.raises(ValueError, match="row tasks are too small"):
+    with pytest.raises(ValueError, match="these are row tasks"):
         guarded().fit(rows, target, task=ids)
-    model = narrow(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="a guard cannot be trained on"):
+        narrow(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="partial_fit holds no rows out"):
+        narrow().partial_fit(X, y)
+    model = narrow().fit(X, y)
     before = model.predict(X)
-    with pytest.raises(ValueError, match="networks of a guard"):
-        model.fit(X, y)
+    with pytest.raises(ValueError, match="warm_start=True does not train the networks"):
+        model.set_params(guard=False, warm_start=True).fit(X, y)
     with pytest.raises(ValueError, match="partial_fit does not train the networks of"):
-        model.set_params(guard=False).partial_fit(X, y)
+        model.partial_fit(X, y)
     np.testing.assert_array_equal(model.predict(X), before)
     with pytest.raises(AttributeError, match="only after a fit with guard=True"):
         guarded(guard=False).fit(X, y).transfer_  # noqa: B018

@@ -62,7 +62,7 @@ class MultiTaskNetRegressor(RegressorMixin, BaseTaskNet):
         Whether networks of single tasks are trained in the same bank, against negative
         transfer: a task whose own networks do better on held-out rows, by more than
         the standard error of the difference, is predicted by a blend of both. Costs
-        `n_estimators` networks more a task; column tasks only.
+        `n_estimators` networks more a task; column tasks only, without `warm_start`.
     n_iter_no_change : int, default=40
         Epochs without a better validation loss before a member stops; None for never.
     lr : float, default=0.004

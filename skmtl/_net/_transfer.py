@@ -53,7 +53,7 @@ class Verdict:
     transfer : ndarray of shape (n_columns,)
         Share of the held-out loss of its own networks that a column is spared by
         sharing, each at the epochs that were best for the column; negative where
-        sharing hurts, NaN without held-out labels.
+        sharing hurts, NaN without held-out labels or with a single class.
     shares : ndarray of shape (n_columns,)
         How much of its own networks each column is to use; 0 for none.
     """
@@ -159,7 +159,7 @@ def _judge(plans, rows, outputs, luck, losses, data):
     shared, blends = cells(0.0), {share: cells(share) for share in _SHARES}
     for j in range(n_columns):
         known = weight[:, j] > 0
-        if not known.any():
+        if not known.any() or plans[0].targets.n_classes[j] == 1:
             continue
         own = weight[known, j] / weight[known, j].sum()
         together, alone = (own @ found[known, j] for found in (shared, blends[1.0]))

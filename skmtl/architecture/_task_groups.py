@@ -257,7 +257,8 @@ class TaskGroups(Architecture):
     def _given(self, names):
         found = {}
         for number, group in enumerate(self.groups):
-            members = [group] if isinstance(group, str) else group
+            single = isinstance(group, str) or not hasattr(group, "__iter__")
+            members = [group] if single else group
             for name in members:
                 if name not in names:
                     raise ValueError(
