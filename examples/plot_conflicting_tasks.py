@@ -145,7 +145,7 @@ for (name, model), axis in zip(seen.items(), axes, strict=True):
     axis.axhline(0, color="black", linewidth=0.5)
     axis.set(title=name, xlabel="epoch", ylim=(-1, 1))
 axes[0].set_ylabel("mean cosine of gradients")
-axes[-1].legend(fontsize="small", loc="lower left")
+axes[-1].legend(fontsize="small", loc="center right")
 
 for name, model in fits.items():
     error = np.mean((model.predict(X[test]) - y[test]) ** 2, axis=0) / y[test].var(0)

@@ -50,12 +50,12 @@ affinity = grouped.architecture_.affinity_
 order = np.concatenate(grouped.architecture_.groups_).astype(int)
 shown = affinity[np.ix_(order, order)]
 np.fill_diagonal(shown, np.nan)
-figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-image = axes[0].imshow(shown, cmap="viridis", vmin=0)
-axes[0].set_xticks(range(9), [names[task] for task in order])
-axes[0].set_yticks(range(9), [names[task] for task in order])
-axes[0].set_title("cosine between gradients")
-figure.colorbar(image, ax=axes[0])
+figure, axis = plt.subplots(figsize=(5, 4), layout="constrained")
+image = axis.imshow(shown, cmap="viridis", vmin=0)
+axis.set_xticks(range(9), [names[task] for task in order])
+axis.set_yticks(range(9), [names[task] for task in order])
+axis.set_title("cosine between gradients")
+figure.colorbar(image, ax=axis)
 
 # %%
 # Was it worth it? The same width with one trunk for all, and with one for each target.
@@ -73,9 +73,10 @@ for name, model in models.items():
     errors[name] = np.mean((model.predict(X[test]) - truth[test]) ** 2)
     print(f"{name}: {errors[name]:.3f}")
 
-axes[1].barh(list(errors), list(errors.values()))
-axes[1].set_xlabel("mean squared error, in variances")
-axes[1].invert_yaxis()
+_, axis = plt.subplots(figsize=(5, 2), layout="constrained")
+axis.barh(list(errors), list(errors.values()))
+axis.set_xlabel("mean squared error, in variances")
+axis.invert_yaxis()
 plt.show()
 
 # %%

@@ -1,6 +1,5 @@
 """New heads on frozen networks."""
 
-import copy
 from dataclasses import replace
 
 import numpy as np
@@ -192,8 +191,7 @@ def _deviating_heads(net, features, targets, weight):
                 inputs[k], targets, weight, start[k], shrinkage[k]
             )
         else:
-            losses = copy.deepcopy(net.module_.losses).eval()
-            losses.take_networks([k])
+            losses = net.module_.losses.of_networks([k])
             ridge = np.full(inputs.shape[2], shrinkage[k])
             solved = _convex_deviation(
                 losses, inputs[k], targets, weight, start[k], ridge

@@ -1,12 +1,14 @@
 """The guard against negative transfer: networks of single tasks in the same bank."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
+from skmtl._net import guard_plans
 from skmtl._net._transfer import share_that_pays
 from skmtl.architecture import HardSharing
 from skmtl.encoding import Standard
@@ -74,6 +76,33 @@ def test_a_network_of_one_task_learns_that_task_alone():
         held_out = [m.validation_prediction_[:, column] for m in (shared, alone, model)]
         blend = (1 - share) * held_out[0] + share * held_out[1]
         np.testing.assert_allclose(held_out[2], blend, rtol=1e-7)
+
+
+def test_a_plan_of_one_column_has_no_other_labels(make_data, make_plan):
+    data = make_data()
+    plans = guard_plans([make_plan(data, k) for k in range(2)], 3)
+    assert [plan.only_column for plan in plans] == [None, None, 0, 0, 1, 1, 2, 2]
+    for member, plan in zip(plans[:2] * 3, plans[2:], strict=True):
+        assert plan.key == member.key
+        weight, whole = plan.weight(data), member.weight(data)
+        own = np.arange(3) == plan.only_column
+        np.testing.assert_array_equal(weight[:, own], whole[:, own])
+        assert not weight[:, ~own].any()
+
+
+def test_a_share_is_a_point_between_two_outputs():
+    X, y = unrelated_data()
+    model = narrow().fit(X, y)
+    guard = model.net_.guard
+    columns = list(guard.columns)
+    ends = []
+    for share in (0.0, 1.0, 0.25):
+        shares = (share,) * len(columns)
+        model.net_.guard = replace(guard, shares=shares)
+        ends.append(model.predict(X)[:, columns])
+    apart, alone, between = ends
+    assert np.abs(apart - alone).max() > 0.1
+    np.testing.assert_allclose(between, 0.75 * apart + 0.25 * alone)
 
 
 def test_unrelated_tasks_are_won_back():

@@ -1,5 +1,7 @@
 """The losses of all label columns, computed together where they can be."""
 
+import copy
+
 import numpy as np
 import torch
 from torch import nn
@@ -60,6 +62,23 @@ class ColumnLosses(nn.Module):
         index = [int(k) for k in index]
         taken = {id(loss): loss.take(index) for loss in self.losses}
         self.losses = [taken[id(loss)] for loss in self.losses]
+
+    def of_networks(self, index):
+        """Copy the losses of some networks, for prediction.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Positions of the networks.
+
+        Returns
+        -------
+        losses : ColumnLosses
+            In evaluation mode: the loss that is reported.
+        """
+        taken = copy.deepcopy(self).eval()
+        taken.take_networks(index)
+        return taken
 
     def cells(self, outputs, targets):
         """Compute the loss of every cell.

@@ -1,6 +1,5 @@
 """How strongly row tasks hold to what they share, chosen on held-out rows."""
 
-import copy
 from itertools import product
 
 import numpy as np
@@ -74,7 +73,7 @@ class Pooling:
         n_rows, self.n_tasks = len(data.X), len(data.task_names)
         self.losses = net.module_.losses
         if len(networks) < len(training.plans):
-            self.losses = take_losses(self.losses, networks)
+            self.losses = self.losses.of_networks(networks)
         valid = padded_rows([plan.valid_rows for plan in plans], n_rows, "cpu")
         columns = [Columns(plan, data) for plan in plans]
         nobody = np.full(n_rows, self.n_tasks)
@@ -205,26 +204,6 @@ class Columns:
         counted = weight * np.where(sizes > 0, per_unit, 0.0)[data.task][:, None]
         self.targets = _one_more(plan.targets.encode(data.y))
         self.weight, self.counted = _one_more(weight), _one_more(counted)
-
-
-def take_losses(losses, networks):
-    """Copy losses with some of their networks.
-
-    Parameters
-    ----------
-    losses : ColumnLosses
-        Of a bank.
-    networks : sequence of int
-        Positions to take.
-
-    Returns
-    -------
-    losses : ColumnLosses
-        For prediction.
-    """
-    taken = copy.deepcopy(losses).eval()
-    taken.take_networks(networks)
-    return taken
 
 
 def _outputs(net, table, task, networks):

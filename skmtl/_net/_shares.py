@@ -181,7 +181,7 @@ def _share(training, weights, index, plans, n_rows):
     diverged = {
         k: training.diverged[i] for k, i in enumerate(index) if i in training.diverged
     }
-    held_out = outputs = None
+    held_out = outputs = luck = None
     if any(plan.valid_rows is not None for plan in plans):
         rows = {
             i: plan.valid_rows
@@ -197,6 +197,7 @@ def _share(training, weights, index, plans, n_rows):
         )
     if any(plan.only_column is not None for plan in plans):
         outputs = [training.best_outputs[i] for i in index]
+        luck = training.luck[index]
     return TrainingShare(
         plans,
         training.best_epoch[index],
@@ -204,5 +205,5 @@ def _share(training, weights, index, plans, n_rows):
         diverged,
         held_out,
         best_outputs=outputs,
-        luck=training.luck[index],
+        luck=luck,
     )

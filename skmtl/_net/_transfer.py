@@ -1,6 +1,5 @@
 """Whether sharing helps: networks of single tasks beside those that share."""
 
-import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,8 +89,7 @@ def settle_guard(net, training, data):
     diverged = {}
     for k, found in training.diverged.items():
         diverged.setdefault(k % n_members, found)
-    losses = copy.deepcopy(net.module_.losses).cpu()
-    losses.take_networks([0])  # all of them have the same
+    losses = net.module_.losses.of_networks([0]).cpu()  # all of them have the same
     counted = [k for k in range(n_members) if k not in diverged]
     rows = {k: training.plans[k].valid_rows for k in counted}
     outputs = {
@@ -146,8 +144,6 @@ def _judge(plans, rows, outputs, luck, losses, data):
     weight = np.concatenate([table[rows[k]] for k in outputs])
     sizes = np.array([table[rows[k]].sum(axis=0) for k in outputs])
     lucks = np.where(sizes > 0, luck[list(outputs)], 0.0)
-    # What is reported, where training minimises something else.
-    losses.eval()
 
     def cells(share):
         parts = []

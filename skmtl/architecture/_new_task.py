@@ -1,6 +1,5 @@
 """A new group of rows as one more embedding in a frozen network."""
 
-import copy
 from dataclasses import replace
 
 import torch
@@ -145,8 +144,7 @@ class NewTaskModule(ApartModule):
         inputs = inputs.expand(len(learned), -1, -1)
         for k in range(len(learned)):
             inner = take_networks(self.inner, [k]).requires_grad_(False)
-            alone = copy.deepcopy(losses).eval()
-            alone.take_networks([k])
+            alone = losses.of_networks([k])
             start = predicted[[k]]
             deviation = torch.zeros_like(start, requires_grad=True)
             optimizer = torch.optim.LBFGS(
