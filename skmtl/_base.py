@@ -11,7 +11,7 @@ from ._adaptation import adapted_net
 from ._fitting import FitsNetworks
 from ._incremental import TrainsOn
 from ._members import Members
-from ._net import RowsDataset, fit_bank, settle_guard
+from ._net import RowsDataset, fit_bank, krige, settle_guard
 from ._tasks import (
     TaskData,
     check_rows,
@@ -51,6 +51,7 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
         "clip_norm",
         "max_epochs",
         "n_iter_no_change",
+        "n_neighbors",
         "random_state",
     )
 
@@ -136,6 +137,8 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
             "_held_out": None,
             "_transfer": None,
             "_guard_shares": None,
+            "_corrected": None,
+            "_neighbor_gain": np.zeros(len(data.column_names)),
         }
         if self.guard:
             found["_transfer"], found["_guard_shares"] = np.array([np.nan]), np.zeros(1)
@@ -144,8 +147,18 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
                 found["_guard_shares"] = verdict.shares
         if training.validates:
             held_out = training.held_out_predictions()
-            found["_held_out"] = np.full((data.n_samples, held_out.shape[1]), np.nan)
-            found["_held_out"][data.rows] = held_out
+            found["_held_out"] = _of_samples(held_out, data)
+            plans = [training.plans[k] for k in kept]
+            n_neighbors = self._neighbors(plans, data)
+            if n_neighbors is not None:
+                losses, encoder = (
+                    found["net_"].module_.losses,
+                    self._plain_encoder(data),
+                )
+                fit = krige(plans, data, losses, held_out, encoder, n_neighbors)
+                found["net_"].kriging = fit.kriging
+                found["_corrected"] = _of_samples(fit.held_out, data)
+                found["_neighbor_gain"] = fit.gain
         return found
 
     # -- predict -----------------------------------------------------------------
@@ -300,6 +313,7 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
         adapted._held_out = adapted._noise = adapted._calibration = None
         adapted._members = adapted._moments = None
         adapted._transfer = adapted._guard_shares = None
+        adapted._corrected = adapted._neighbor_gain = None
         return adapted
 
     def for_task(self, name):
@@ -359,6 +373,7 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
                 member._members = self._members.alone(k)
             member._moments = None
             member._held_out = member._noise = member._calibration = None
+            member._corrected = member._neighbor_gain = None
             members.append(member)
         return members
 
@@ -399,6 +414,20 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
         """
         return self._of_guard("_guard_shares", "guard_shares_")
 
+    @property
+    def neighbor_gain_(self):
+        """What near rows spare each column of y, ndarray of shape (n_columns,).
+
+        Share of the held-out loss that is spared by adding what near training rows were
+        mispredicted by; 0 where nothing is added.
+        """
+        if getattr(self, "_neighbor_gain", None) is None:
+            raise AttributeError(
+                f"{type(self).__name__} has 'neighbor_gain_' only after a fit, and "
+                "not when it is adapted or a member."
+            )
+        return self._neighbor_gain
+
     def _of_guard(self, name, public):
         if vars(self).get(name) is None:
             raise AttributeError(
@@ -413,4 +442,12 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
                 f"{type(self).__name__} has 'validation_prediction_' only after a fit "
                 "with early_stopping=True, and not when it is adapted or a member."
             )
-        return self.net_.module_.losses.split(self._held_out)
+        held_out = self._held_out if self._corrected is None else self._corrected
+        return self.net_.module_.losses.split(held_out)
+
+
+def _of_samples(predictions, data):
+    """Put predictions of the rows in training where these stood in X."""
+    full = np.full((data.n_samples, predictions.shape[1]), np.nan)
+    full[data.rows] = predictions
+    return full

@@ -371,6 +371,25 @@ class EncoderBank(nn.Module):
         return encoded[[used.index(e) for e in self.order]]
 
 
+def encoded_rows(columns, table):
+    """Turn raw rows into the inputs of one encoder.
+
+    Parameters
+    ----------
+    columns : EncodedColumns
+        Fitted.
+    table : ndarray of shape (n_rows, n_features)
+        Raw rows.
+
+    Returns
+    -------
+    inputs : Tensor of shape (n_rows, n_inputs), float64
+        On the CPU.
+    """
+    raw = torch.tensor(table, dtype=torch.float64)  # a copy; tables may be read-only
+    return EncoderBank([columns], [0]).encode(raw, 0)
+
+
 def finest_dtype(device):
     """Name the most precise floating dtype of a device.
 

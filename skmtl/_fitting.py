@@ -24,6 +24,8 @@ _HIDDEN = (
     "_held_out",
     "_transfer",
     "_guard_shares",
+    "_corrected",
+    "_neighbor_gain",
     "_noise",
     "_calibration",
 )

@@ -186,7 +186,8 @@ class TrainsOn:
         # Members of one fold have one encoder, as in a fit of all of them, unless each
         # has columns of its own.
         known = {}
-        own = self._drawn_columns(data, new.seeds[0]) is not None
+        share = before.column_share
+        own = self._drawn_columns(share, data, new.seeds[0]) is not None
         if before.folds is self._members.folds and not own:
             known = dict(zip(before.fold_numbers, self._known_encoders(), strict=True))
         if self._strategy("architecture").reads_raw:

@@ -30,6 +30,8 @@ class Members:
         Numbers that have been given out.
     folds : ndarray of shape (n_folds, n_samples), uint8, or None
         What each fold does with each row of the X of fit. None trains on all rows.
+    column_share : float
+        Share of the columns of X that a member sees.
     n_trainings : int, default=0
         How often the members were trained on, which keeps their draws apart.
     """
@@ -39,10 +41,11 @@ class Members:
     n_members: int
     n_drawn: int
     folds: np.ndarray | None
+    column_share: float
     n_trainings: int = 0
 
     @classmethod
-    def draw(cls, n_members, data, early_stopping, cv, random_state):
+    def draw(cls, n_members, data, early_stopping, cv, column_share, random_state):
         """Draw seeds and folds for a first fit.
 
         Parameters
@@ -55,6 +58,8 @@ class Members:
             Whether rows are held out.
         cv : None, int, splitter or iterable of (train, test)
             For :func:`~skmtl._tasks.validation_folds`.
+        column_share : float
+            Share of the columns that a member sees.
         random_state : RandomState
             Draws the folds, then the seed.
 
@@ -67,7 +72,8 @@ class Members:
         if early_stopping:
             folds = _marks(validation_folds(cv, data, random_state), data)
         seed = int(random_state.randint(np.iinfo(np.int32).max))
-        return cls(seed, np.arange(n_members), n_members, n_members, folds)
+        numbers = np.arange(n_members)
+        return cls(seed, numbers, n_members, n_members, folds, column_share)
 
     def take(self, index):
         """Keep some members.

@@ -6,21 +6,29 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import check_random_state
 
+from ._column_draw import cost_of_drawing
 from ._constraints import Interval, StrOptions
+from ._encoder_bank import encoded_rows
 from ._members import Members
 from ._net import Hyperparameters, NetworkPlan, guard_plans
 from ._pilot import run_pilot
 from ._tasks import check_class_weight, check_task_weights, target_transforms
 from .architecture import Architecture, HardSharing
-from .encoding import Auto, Encoding, Raw
+from .encoding import Auto, Encoding, Raw, Standard
 from .loss import by_alias, resolve
 from .weighting import Equal, Weighting
 
 _DEFAULTS = {"architecture": HardSharing, "weighting": Equal, "encoding": Auto}
 # Members of a table with this many columns see a share of them, by measurement: see
-# search_defaults.py. With 72 and more it pays, with 28 it is even, with 13 it costs.
+# search_defaults.py. With 64 and more it pays, with 28 it is even, with 13 it costs.
 _MANY_COLUMNS = 50
 _SHARE = 0.7
+# Unless it costs ridge regressions more than that share of the error. Most of the
+# squared error of ones and zeros is noise, whoever sees what.
+_DRAW_COSTS = {"number": 0.02, "class": 0.001}
+_NEIGHBORS = 16  # that "auto" stands for
+_N_CLIPS = 4  # until standard deviations are hardly those of outliers
+_CLIP = 4.0  # of inputs for what is not a network, in standard deviations
 _FAMILIES = {
     "architecture": (Architecture, "skmtl.architecture.HardSharing()"),
     "weighting": (Weighting, "skmtl.weighting.PCGrad()"),
@@ -38,6 +46,7 @@ class PlansNetworks:
     class_weight = None
     target_transform = None
     guard = False
+    n_neighbors = None
     max_features = 1.0
 
     _parameter_constraints: dict = {
@@ -51,6 +60,11 @@ class PlansNetworks:
         "cv": ["cv_object", None],
         "early_stopping": ["boolean"],
         "guard": ["boolean"],
+        "n_neighbors": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, 100, closed="both"),
+            None,
+        ],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
@@ -160,7 +174,12 @@ class PlansNetworks:
         if random_state is None:
             random_state = self._random_state()
         return Members.draw(
-            self.n_estimators, data, early_stopping, self.cv, random_state
+            self.n_estimators,
+            data,
+            early_stopping,
+            self.cv,
+            self._column_share(data),
+            random_state,
         )
 
     def _make_plans(self, data, members, encoders=None, *, goes_on=False):
@@ -178,11 +197,14 @@ class PlansNetworks:
             train, valid = rows[fold]
             encoder = None if encoders is None else encoders[k]
             if encoder is None:
-                encoder = self._encoder(data, fold, train, fitted, seed)
+                encoder = self._encoder(
+                    data, fold, train, fitted, share=members.column_share, seed=seed
+                )
             settings = replace(choices, batch_size=self._batch_size(len(train)))
             plans.append(
                 NetworkPlan(seed, train, valid, encoder, data.encoder, settings)
             )
+        self._check_neighbors(data)
         return self._guarded(self._settled(plans, data, goes_on), data)
 
     def _guarded(self, plans, data):
@@ -206,6 +228,63 @@ class PlansNetworks:
                 "Fit with early_stopping=True, or set guard=False."
             )
         return guard_plans(plans, len(data.task_names))
+
+    def _check_neighbors(self, data):
+        """Say what kriging cannot do before anything is trained."""
+        if self.n_neighbors in (None, "auto"):
+            return
+        reason = self._why_no_neighbors(data)
+        if reason:
+            raise ValueError(
+                f"n_neighbors={self.n_neighbors!r} corrects predictions by errors on "
+                f"held-out rows near by, and {reason} Pass n_neighbors='auto', which "
+                "does so where it can, or None."
+            )
+
+    def _why_no_neighbors(self, data):
+        if data.row_tasks:
+            return "that is for columns of y, not for row tasks."
+        if not self.early_stopping:
+            return "early_stopping=False holds no rows out."
+        if self.warm_start:
+            return "errors change where networks are trained on by warm_start=True."
+        if not self._encodes_by_fold():
+            return (
+                "there are no distances between rows of a TorchModule or of an "
+                "encoding such as Raw()."
+            )
+        if self.class_weight is not None:
+            return (
+                "those of labels as they are would undo class_weight="
+                f"{self.class_weight!r}."
+            )
+        losses = self._losses(data)
+        if not any(loss.takes_corrections for loss in losses):
+            return (
+                f"the predictions of {losses[0]!r} are not means that errors can be "
+                "added to."
+            )
+        return ""
+
+    def _neighbors(self, plans, data):
+        """Decide how many neighbours a correction looks at; None for no correction."""
+        if self.n_neighbors is None or self._why_no_neighbors(data):
+            return None
+        if self.n_neighbors != "auto":
+            return int(self.n_neighbors)
+        held_out = np.zeros(len(data.X), bool)
+        for plan in plans:
+            held_out[plan.valid_rows] = True
+        return _NEIGHBORS if held_out.all() else None
+
+    def _plain_encoder(self, data):
+        """Fit standardised inputs, for what is not a network."""
+        X = data.X
+        for _ in range(_N_CLIPS):  # a wild value must not be the measure of the others
+            columns = _fitted_encoder(Standard(clip=_CLIP), replace(data, X=X))
+            X = _clipped(X, columns)
+        # The number of a category says nothing.
+        return columns.taking(columns.kind != columns.CODE)
 
     def _settled(self, plans, data, goes_on):
         """Let an architecture that asks see how the tasks get on."""
@@ -232,12 +311,12 @@ class PlansNetworks:
             for plan in plans
         ]
 
-    def _encoder(self, data, fold, rows, fitted, seed=None):
+    def _encoder(self, data, fold, rows, fitted, *, share=1.0, seed=None):
         """Fit the encoder of a fold or of a member, or take the one that is there."""
         encoding = self._strategy("encoding")
         by_fold = self._encodes_by_fold()
         fold = fold if by_fold else None
-        columns = None if seed is None else self._drawn_columns(data, seed)
+        columns = None if seed is None else self._drawn_columns(share, data, seed)
         if columns is None:
             if fold not in fitted:
                 rows = rows if by_fold else slice(None)
@@ -250,25 +329,51 @@ class PlansNetworks:
         shared = self._strategy("architecture").reads_raw
         return self._strategy("encoding").looks_at_rows and not shared
 
-    def _drawn_columns(self, data, seed):
-        """Draw the columns of X that a member sees; None for all."""
-        if self.max_features == 1:
-            return None
-        by_fold = self._encodes_by_fold()
-        n_columns = data.X.shape[1]
+    def _column_share(self, data):
+        """Decide what share of the columns of X each member sees."""
         share = self.max_features
         if share == "auto":
-            # A lone network has nobody to tell what the other columns say.
-            many = n_columns >= _MANY_COLUMNS and self.n_estimators > 1
-            if not (many and by_fold):
-                return None
-            share = _SHARE
-        elif not by_fold:
+            return _SHARE if self._may_draw_columns(data) else 1.0
+        if share < 1 and not self._encodes_by_fold():
             raise ValueError(
                 f"max_features={share!r} draws the columns that each member sees, and "
                 f"{type(self).__name__} hands X over as it is, by a TorchModule or an "
                 "encoding such as Raw(). Pass max_features='auto' or 1.0."
             )
+        return share
+
+    def _may_draw_columns(self, data):
+        """Ask whether many columns tell the same in other words."""
+        # A lone network has nobody to tell what the other columns say.
+        many = data.X.shape[1] >= _MANY_COLUMNS and self.n_estimators > 1
+        if not (many and self._encodes_by_fold()):
+            return False
+        encoder = self._plain_encoder(data)
+        inputs = encoded_rows(encoder, data.X).numpy()
+        columns, owners = [], []
+        for j, (column, classes) in enumerate(
+            zip(data.y.T, data.encoder.classes, strict=True)
+        ):
+            if classes is None:
+                columns.append(column[:, None])
+            else:
+                of_class = column[:, None] == np.arange(len(classes))
+                columns.append(np.where(np.isnan(column)[:, None], np.nan, of_class))
+            owners += [j] * columns[-1].shape[1]
+        targets = np.concatenate(columns, axis=1)
+        cost = cost_of_drawing(inputs, encoder.source, targets, _SHARE)
+        compared = [
+            cost[own & np.isfinite(cost)].mean() / _DRAW_COSTS[kind]
+            for own, kind in zip(
+                np.equal.outer(range(len(data.kinds)), owners), data.kinds, strict=True
+            )
+            if np.isfinite(cost[own]).any()
+        ]
+        return bool(compared) and np.mean(compared) <= 1
+
+    def _drawn_columns(self, share, data, seed):
+        """Draw the columns of X that a member sees; None for all."""
+        n_columns = data.X.shape[1]
         n_drawn = max(1, round(share * n_columns))
         if n_drawn == n_columns:
             return None
@@ -315,8 +420,18 @@ class PlansNetworks:
         return self.batch_size
 
 
-def _fitted_encoder(encoding, data, rows, columns=None):
-    """Fit an encoding on some rows, and on some columns or all."""
+def _clipped(X, columns):
+    """Limit columns of X where the inputs that read them have limits."""
+    X = X.copy()
+    for i in np.flatnonzero(np.isfinite(columns.high) & (columns.slope > 0)):
+        ends = np.array([columns.low[i], columns.high[i]]) / columns.slope[i]
+        where = columns.source[i]
+        X[:, where] = X[:, where].clip(*(columns.shift[i] + ends))
+    return X
+
+
+def _fitted_encoder(encoding, data, rows=slice(None), columns=None):
+    """Fit an encoding on some rows or all, and on some columns or all."""
     X, categories = data.X[rows], data.categories
     weight = data.weight[rows].max(axis=1)
     if columns is not None:

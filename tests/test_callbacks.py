@@ -153,7 +153,8 @@ def test_a_learning_rate_of_zero_stops_learning():
 def test_epoch_scoring_scores_the_held_out_predictions():
     for name in ("r2", "neg_mean_absolute_error"):
         scoring = of_skorch.EpochScoring(name, lower_is_better=False)
-        model, _, y = fitted(callbacks=[scoring], n_estimators=8, max_epochs=20)
+        changes = {"n_estimators": 8, "max_epochs": 20, "n_neighbors": None}
+        model, _, y = fitted(callbacks=[scoring], **changes)
         held_out = model.validation_prediction_
         expected = (
             r2_score(y, held_out) if name == "r2" else -np.abs(y - held_out).mean()
@@ -167,7 +168,7 @@ def test_epoch_scoring_knows_labels_in_their_dtype():
     X, y = classification_data()
     names = np.array(["no", "yes"])[y[:, 0].astype(int)]
     scoring = of_skorch.EpochScoring("accuracy", lower_is_better=False)
-    model = small("classifier", n_estimators=8, max_epochs=10)
+    model = small("classifier", n_estimators=8, max_epochs=10, n_neighbors=None)
     model.set_params(skorch_callbacks=[scoring]).fit(X, names)
     most = model.classes_[model.validation_prediction_.argmax(axis=1)]
     assert model.history_[-1, "accuracy"] == accuracy_score(names, most)

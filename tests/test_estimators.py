@@ -369,7 +369,7 @@ def test_held_out_predictions_come_from_the_members_that_held_the_row_out(kind):
     X, y = data_of(kind)
     splits = list(KFold(3, shuffle=True, random_state=0).split(X))
     y = missing(y)
-    model = small(kind, n_estimators=3, cv=splits).fit(X, y)
+    model = small(kind, n_estimators=3, cv=splits, n_neighbors=None).fit(X, y)
     held_out = model.validation_prediction_
     if kind == "classifier":
         assert [p.shape for p in held_out] == [p.shape for p in model.predict_proba(X)]
@@ -386,7 +386,8 @@ def test_held_out_predictions_come_from_the_members_that_held_the_row_out(kind):
 def test_members_that_hold_out_the_same_rows_are_averaged():
     X, y = regression_data()
     splits = list(KFold(2, shuffle=True, random_state=0).split(X))
-    model = small("regressor", n_estimators=4, cv=splits, max_epochs=5).fit(X, y)
+    changes = {"n_estimators": 4, "max_epochs": 5, "n_neighbors": None}
+    model = small("regressor", cv=splits, **changes).fit(X, y)
     members = model.estimators_
     for fold, (_, rows) in enumerate(splits):
         pair = [members[k].predict(X[rows]) for k in (fold, fold + 2)]

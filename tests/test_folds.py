@@ -246,3 +246,11 @@ def test_folds_do_not_read_anything_but_the_data():
     moved = replace(data, X=data.X[::-1] * 1e6)
     for (_, a), (_, b) in zip(folds_of(data), folds_of(moved), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("row", [40, -41])
+def test_listed_splits_are_positions_in_x(make_data, row):
+    data = make_data(40)
+    splits = [(np.arange(30), np.array([35, row]))]
+    with pytest.raises(ValueError, match=f"row {row}, and X has 40 rows"):
+        validation_folds(splits, data, np.random.RandomState(0))

@@ -34,7 +34,8 @@ def unrelated_data(n_samples=150, seed=0):
 
 
 def guarded(kind="regressor", **changes):
-    return small(kind, **{"guard": True, "dtype": "float64"} | changes)
+    few = {"guard": True, "dtype": "float64", "n_neighbors": None}
+    return small(kind, **few | changes)
 
 
 def narrow(**changes):

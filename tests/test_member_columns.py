@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from skmtl._column_draw import cost_of_drawing
 from skmtl.architecture import HardSharing
 from skmtl.encoding import PiecewiseLinear, Raw, Standard
 from skmtl.model_selection import FusedGridSearchCV
@@ -17,6 +20,15 @@ def wide_data(n_features=24, n_samples=90):
     y = np.column_stack([X[:, 0] + X[:, 1] > 0, X[:, 2] > 0.3]).astype(float)
     y[::7, 1] = np.nan
     return X, y
+
+
+def redundant_data(n_features=60, n_samples=200):
+    """Draw columns that tell eight factors many times over."""
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(n_samples, 8))
+    X = factors @ rng.normal(size=(8, n_features))
+    X += 0.3 * rng.normal(size=X.shape)
+    return X, (factors[:, :2] > 0).astype(float)
 
 
 def model_of(**changes):
@@ -52,8 +64,53 @@ def test_each_member_sees_its_share_of_the_columns():
     ids=["many", "just enough", "few", "one member", "raw", "all", "at least one"],
 )
 def test_auto_goes_by_the_columns_and_the_members(n_features, changes, n_seen):
-    X, y = wide_data(n_features)
+    X, y = redundant_data(n_features)
     assert {len(own) for own in columns_of(model_of(**changes).fit(X, y))} == {n_seen}
+
+
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_auto_draws_nothing_where_every_column_counts(kind):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 60))
+    y = X @ rng.normal(size=(60, 2))
+    if kind == "classifier":
+        y = (y > 0).astype(float)
+    model = small(kind, max_epochs=2, encoding=Standard()).fit(X, y)
+    assert {len(own) for own in columns_of(model)} == {60}
+    model.set_params(max_features=0.7).fit(X, y)
+    assert {len(own) for own in columns_of(model)} == {42}
+
+
+def test_the_cost_of_a_draw_is_that_of_the_mean_of_ridge_regressions():
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(1000, 40))
+    source = np.arange(40)
+    own = inputs @ rng.normal(size=(40, 1))
+    factors = rng.normal(size=(1000, 2))
+    same = factors[:, rng.integers(2, size=40)] + 0.1 * rng.normal(size=(1000, 40))
+    noise = 0.1 * rng.normal(size=(1000, 1))
+    dear = cost_of_drawing(inputs, source, own + noise, 0.7)
+    free = cost_of_drawing(same, source, factors[:, [0]] + noise, 0.7)
+    assert dear > 2  # a third of every slope is missing
+    assert abs(free[0]) < 0.02
+    # Inputs of one column are drawn together: here each column has a twin.
+    twice = np.concatenate([inputs, inputs], axis=1)
+    apart = cost_of_drawing(twice, np.arange(80), own + noise, 0.7)
+    together = cost_of_drawing(twice, np.tile(source, 2), own + noise, 0.7)
+    assert apart < 0.6 * together
+
+
+@given(seed=st.integers(0, 99))
+def test_the_cost_of_a_draw_takes_missing_labels(seed):
+    rng = np.random.default_rng(seed)
+    inputs, targets = rng.normal(size=(60, 70)), rng.normal(size=(60, 3))
+    targets[rng.uniform(size=targets.shape) < 0.4] = np.nan
+    targets[:, 2] = np.nan
+    cost = cost_of_drawing(inputs, np.arange(70), targets, 0.7)
+    assert np.isfinite(cost[:2]).all()
+    assert np.isnan(cost[2])
+    alone = cost_of_drawing(inputs, np.arange(70), targets[:, [0]], 0.7)
+    np.testing.assert_allclose(alone, cost[:1], rtol=1e-9)
 
 
 def test_columns_that_a_member_does_not_see_do_not_move_it():
@@ -93,7 +150,7 @@ def test_categories_may_be_drawn_or_not():
 def test_added_members_draw_what_one_fit_would(early_stopping):
     X, y = wide_data()
     changes = {"max_features": 0.6, "early_stopping": early_stopping}
-    changes |= {"dtype": "float64"}
+    changes |= {"dtype": "float64", "n_neighbors": None}
     model = model_of(**changes, warm_start=True).fit(X, y)
     # In one fold of two, new members would take the columns of the first ones.
     model.set_params(n_estimators=10).fit(X, y)

@@ -597,7 +597,8 @@ def test_embeddings_are_shared_parameters(make_plan):
 def test_an_estimator_with_embeddings_adapts_and_has_members():
     X = frame(80)
     y = np.stack([target(cells(80)), np.array(cells(80)["size"])], axis=1)
-    model = cheap(max_epochs=20, n_estimators=3, cv=3).fit(X, y)
+    changes = {"max_epochs": 20, "n_estimators": 3, "n_neighbors": None}
+    model = cheap(**changes, cv=3).fit(X, y)
     assert np.isfinite(model.validation_prediction_).all()
     members = np.mean([m.predict(X) for m in model.estimators_], axis=0)
     np.testing.assert_allclose(members, model.predict(X))

@@ -274,7 +274,7 @@ def test_marks_remember_rows_that_are_trained_on_twice(make_data):
     data = make_data()
     train = np.array([0, 0, 1, 2, 2, 2])
     cv = [(train, np.array([2, 5]))]
-    members = Members.draw(1, data, True, cv, np.random.RandomState(0))
+    members = Members.draw(1, data, True, cv, 1.0, np.random.RandomState(0))
     rows, valid = members.rows(0, data)
     assert rows.tolist() == train.tolist()
     assert valid.tolist() == [2, 5]

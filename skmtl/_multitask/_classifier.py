@@ -49,7 +49,8 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         Networks in the ensemble.
     max_features : "auto" or float, default="auto"
         Share of the columns of X, in (0, 1], that each member sees, drawn anew for
-        each. "auto" is 0.7 for an ensemble on a table of at least 50 columns, and all
+        each. "auto" is 0.7 for an ensemble on a table of at least 50 columns that tell
+        the same in other words, so that ridge regressions lose nothing by it, and all
         columns otherwise, for a single network, a TorchModule and the encoding Raw.
         The encoding of a member counts the columns that it sees.
     cv : int, cross-validation generator or iterable, default=None
@@ -63,6 +64,13 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         transfer: a task whose own networks do better on held-out rows, by more than
         the standard error of the difference, is predicted by a blend of both. Costs
         `n_estimators` networks more a task; column tasks only, without `warm_start`.
+    n_neighbors : "auto", int or None, default="auto"
+        Training rows near a row, at most 100, by whose held-out errors its prediction
+        is corrected (kriging), for columns of y whose held-out loss that lowers by more
+        than a standard error; None for no correction. "auto" is 16 where every row is
+        held out by a member, and none for row tasks, with ``warm_start``,
+        ``class_weight``,
+        or losses that do not predict means. See the notes.
     n_iter_no_change : int, default=40
         Epochs without a better validation loss before a member stops; None for never.
     lr : float, default=0.002
@@ -118,10 +126,14 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         ``guard=True``; negative where sharing hurts.
     guard_shares_ : ndarray of shape (`n_tasks_`,)
         Share of its own networks in the predictions of each task, with ``guard=True``.
+    neighbor_gain_ : ndarray of shape (n_columns,)
+        Share of their loss that near rows spare held-out rows, for each column of y; 0
+        for columns that are not corrected.
     validation_prediction_ : ndarray or list of ndarray
         Class probabilities of each row by the members that held it out, in the form of
-        ``predict_proba``, NaN where none did. The same rows chose the members' epochs,
-        so scores of it are slightly optimistic.
+        ``predict_proba``, NaN where none did. The same rows chose the members' epochs
+        and had a part in the correction by near rows, so scores of it are slightly
+        optimistic.
     history_ : skorch.history.History
         Losses of every epoch, in all calls.
     estimators_ : list of MultiTaskNetClassifier
@@ -143,7 +155,8 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
     -----
     A task that has a single class is predicted as that class everywhere, with a
     warning in fit. See :class:`MultiTaskNetRegressor` for the objective, for sample
-    weights, for `warm_start` and for fits that are killed and resumed.
+    weights, for the correction by near rows, for `warm_start` and for fits that are
+    killed and resumed.
 
     References
     ----------
@@ -196,6 +209,7 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         cv=None,
         early_stopping=True,
         guard=False,
+        n_neighbors="auto",
         n_iter_no_change=40,
         lr=0.002,
         weight_decay=3.0,
@@ -222,6 +236,7 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         self.cv = cv
         self.early_stopping = early_stopping
         self.guard = guard
+        self.n_neighbors = n_neighbors
         self.n_iter_no_change = n_iter_no_change
         self.lr = lr
         self.weight_decay = weight_decay

@@ -72,6 +72,13 @@ class MixedTaskNet(BaseTaskNet):
         transfer: a task whose own networks do better on held-out rows, by more than
         the standard error of the difference, is predicted by a blend of both. Costs
         `n_estimators` networks more a task; column tasks only, without `warm_start`.
+    n_neighbors : "auto", int or None, default="auto"
+        Training rows near a row, at most 100, by whose held-out errors its prediction
+        is corrected (kriging), for columns of y whose held-out loss that lowers by more
+        than a standard error; None for no correction. "auto" is 16 where every row is
+        held out by a member, and none for row tasks, with ``warm_start``,
+        ``class_weight``,
+        or losses that do not predict means. See the notes.
     n_iter_no_change : int, default=40
         Epochs without a better validation loss before a member stops; None for never.
     lr : float, default=0.002
@@ -129,11 +136,14 @@ class MixedTaskNet(BaseTaskNet):
         ``guard=True``; negative where sharing hurts.
     guard_shares_ : ndarray of shape (`n_tasks_`,)
         Share of its own networks in the predictions of each task, with ``guard=True``.
+    neighbor_gain_ : ndarray of shape (n_columns,)
+        Share of their loss that near rows spare held-out rows, for each column of y; 0
+        for columns that are not corrected.
     validation_prediction_ : dict
         Numbers, or class probabilities in the order of ``classes_``, by the name of
         the task: predictions of each row by the members that held it out, NaN where
-        none did. The same rows chose the members' epochs, so scores of them are
-        slightly optimistic.
+        none did. The same rows chose the members' epochs and had a part in the
+        correction by near rows, so scores of them are slightly optimistic.
     history_ : skorch.history.History
         Losses of every epoch, in all calls.
     estimators_ : list of MixedTaskNet
@@ -158,8 +168,8 @@ class MixedTaskNet(BaseTaskNet):
     strings, stacking and partial dependence do not take it; ``score``, the scorers of
     :mod:`skmtl.metrics` and the views of ``for_task`` do. In a search, pass
     `task_types` yourself: "auto" looks at the rows of one fold. See
-    :class:`MultiTaskNetRegressor` for the objective, for sample weights, for
-    `warm_start` and for fits that are killed and resumed.
+    :class:`MultiTaskNetRegressor` for the objective, for sample weights, for the
+    correction by near rows, for `warm_start` and for fits that are killed and resumed.
 
     References
     ----------
@@ -215,6 +225,7 @@ class MixedTaskNet(BaseTaskNet):
         cv=None,
         early_stopping=True,
         guard=False,
+        n_neighbors="auto",
         n_iter_no_change=40,
         lr=0.002,
         weight_decay=0.01,
@@ -242,6 +253,7 @@ class MixedTaskNet(BaseTaskNet):
         self.cv = cv
         self.early_stopping = early_stopping
         self.guard = guard
+        self.n_neighbors = n_neighbors
         self.n_iter_no_change = n_iter_no_change
         self.lr = lr
         self.weight_decay = weight_decay

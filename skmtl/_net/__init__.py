@@ -6,6 +6,7 @@ from ._episodes import Episodes, EpisodeSettings, EpisodicPlan
 from ._fit import fit_bank, fit_episodes
 from ._join import joined_history
 from ._joint_net import JointNet
+from ._kriging_fit import krige
 from ._learner import Learner, LearnerModule, masked_mean, weighted_means
 from ._lookahead import Lookahead, lookahead_gains
 from ._module import Blueprint
@@ -40,6 +41,7 @@ __all__ = [
     "guard_plans",
     "initial_bias",
     "joined_history",
+    "krige",
     "lookahead_gains",
     "masked_mean",
     "settle_guard",

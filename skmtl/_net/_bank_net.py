@@ -33,6 +33,8 @@ class BankNet(NeuralNet):
     ----------
     guard : Guard or None
         Networks of single columns whose outputs are blended into those of the bank.
+    kriging : Kriging or None
+        Corrects the mean predictions of all networks; some of them have none.
     """
 
     def __init__(self, blueprint, decode="numbers", **kwargs):
@@ -43,6 +45,7 @@ class BankNet(NeuralNet):
         self.decode = decode
         self.interrupted_ = False
         self.guard = None
+        self.kriging = None
 
     def initialize_module(self):
         """Build the bank, with weights to be loaded.
@@ -245,8 +248,14 @@ class BankNet(NeuralNet):
         if not isinstance(X, RowsDataset):
             X = np.asarray(X, dtype=np.float64)
             X = RowsDataset(X if X.ndim == 2 else X.reshape(len(X), -1))
+        start = 0
         for outputs in self.outputs(X.table, X.task):
-            yield self.module_.losses.predict(outputs).to(device)
+            predictions = self.module_.losses.predict(outputs)
+            if self.kriging is not None:
+                rows = X.table[start : start + len(predictions)]
+                predictions = self.kriging.correct(predictions, rows)
+            start += len(predictions)
+            yield predictions.to(device)
 
     def columns(self, X):
         """Predict each label column.
@@ -363,6 +372,7 @@ class BankNet(NeuralNet):
             "history": [dict(row) for row in self.history or []],
             "interrupted": self.interrupted_,
             "guard": None if self.guard is None else vars(self.guard),
+            "kriging": None if self.kriging is None else replace(self.kriging),
         }
 
     def __setstate__(self, state):
@@ -383,6 +393,7 @@ class BankNet(NeuralNet):
         self.interrupted_ = state["interrupted"]
         if state["guard"] is not None:
             self.guard = Guard(**state["guard"])
+        self.kriging = state["kriging"]
 
     def load_arrays(self, arrays):
         """Load weights.

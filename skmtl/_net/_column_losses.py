@@ -25,6 +25,8 @@ class ColumnLosses(nn.Module):
         The outputs of each column.
     widths : list of int, length n_columns
         Numbers that a prediction of each column has.
+    predicted_slices : list of slice, length n_columns
+        The predictions of each column.
     """
 
     def __init__(self, losses, n_classes):
@@ -35,7 +37,7 @@ class ColumnLosses(nn.Module):
         sizes = [loss.n_outputs(n) for loss, n in pairs]
         self.widths = [loss.n_predictions(n) for loss, n in pairs]
         self.slices = _side_by_side(sizes)
-        self._predicted = _side_by_side(self.widths)
+        self.predicted_slices = _side_by_side(self.widths)
         self.n_outputs = self.slices[-1].stop
         # Columns with equal losses and equally many outputs are one group.
         groups = {}
@@ -215,7 +217,7 @@ class ColumnLosses(nn.Module):
         columns : list of ndarray, length n_columns
             For the methods of TaskEncoder.
         """
-        return [predictions[..., where] for where in self._predicted]
+        return [predictions[..., where] for where in self.predicted_slices]
 
     def points(self, columns):
         """Keep of each column the predictions that ``predict`` reports.

@@ -33,7 +33,7 @@ def validation_folds(cv, data, random_state):
     Raises
     ------
     ValueError
-        If a split has no training rows or no rows held out.
+        If a split has no training rows or no rows held out, or rows that are not there.
     """
     if cv is None or isinstance(cv, (int, np.integer)):
         n_folds = DEFAULT_FOLDS if cv is None else int(cv)
@@ -47,7 +47,8 @@ def validation_folds(cv, data, random_state):
         splits = check_cv(cv).split(data.X, data.y[:, 0], *groups)
     else:
         splits = [
-            (position[_as_rows(train)], position[_as_rows(test)]) for train, test in cv
+            tuple(position[_rows_within(part, data.n_samples)] for part in pair)
+            for pair in cv
         ]
     folds = []
     for i, (train, valid) in enumerate(splits):
@@ -82,6 +83,18 @@ def wants_groups(cv):
     request = get_routing_for_object(cv)
     split = getattr(request, "split", None)
     return split is not None and bool(split.requests.get("groups"))
+
+
+def _rows_within(rows, n_samples):
+    rows = _as_rows(rows)
+    if len(rows) and max(rows.max(), -1 - rows.min()) >= n_samples:
+        raise ValueError(
+            f"cv holds out or trains on row {rows[np.abs(rows).argmax()]}, and X has "
+            f"{n_samples} rows: splits that are listed are positions in the X given to "
+            "fit, of which a search or a cross-validation passes a part. Pass a "
+            "splitter, or a number."
+        )
+    return rows
 
 
 def _as_rows(rows):

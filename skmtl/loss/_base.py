@@ -19,10 +19,14 @@ class Loss(Strategy):
     orders : bool
         Whether predictions are positions in the order of the labels, which a
         descending ``target_transform`` would turn around.
+    takes_corrections : bool
+        Whether predictions are means of labels that held-out errors of near rows may
+        be added to.
     """
 
     kind = "number"
     orders = False
+    takes_corrections = False
 
     def n_outputs(self, n_classes):
         """Number of outputs that a task needs.

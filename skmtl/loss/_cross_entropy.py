@@ -45,6 +45,11 @@ class CrossEntropy(ClassLoss):
     def __init__(self, label_smoothing=0.0):
         self.label_smoothing = label_smoothing
 
+    @property
+    def takes_corrections(self):
+        """Whether errors may be added, bool: not to probabilities that are smoothed."""
+        return self.label_smoothing == 0
+
     def cells(self, outputs, targets):
         """Compare outputs with class codes.
 

@@ -22,6 +22,8 @@ class SquaredError(Loss):
     tensor([[[4.]]])
     """
 
+    takes_corrections = True
+
     def cells(self, outputs, targets):
         """Square the differences.
 

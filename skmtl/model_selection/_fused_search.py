@@ -213,12 +213,12 @@ class FusedGridSearchCV(_FusesFits, GridSearchCV):
 
     One bank holds candidates that differ in ``task_weights``, ``lr``,
     ``weight_decay``, ``class_weight``, ``clip_norm``, ``max_epochs``,
-    ``n_iter_no_change``, ``random_state``, and in the parameters that architectures,
-    losses and weightings hold one of for each network, such as ``dropout``,
-    ``label_smoothing``, ``delta`` or ``temperature``. Candidates that differ in the
-    rest, such as the width or the kind of an architecture, train in one bank for each
-    setting. Estimators with ``skorch_callbacks``, meta-learners and estimators of other
-    packages are not trained in banks.
+    ``n_iter_no_change``, ``n_neighbors``, ``random_state``, and in the parameters that
+    architectures, losses and weightings hold one of for each network, such as
+    ``dropout``, ``label_smoothing``, ``delta`` or ``temperature``. Candidates that
+    differ in the rest, such as the width or the kind of an architecture, train in one
+    bank for each setting. Estimators with ``skorch_callbacks``, meta-learners and
+    estimators of other packages are not trained in banks.
 
     The estimator may stand at the end of a Pipeline or inside a
     TransformedTargetRegressor. What is around it is fitted once for each of its
