@@ -20,6 +20,8 @@ worth a default. Seeds of the networks alone move a table by about one percent. 
 classes a second table judges one minus the area under the curve.
 
     python search_defaults.py --candidates base "dropout 0.1"
+    python search_defaults.py --base "neighbors None" \
+        --candidates "neighbors None" "neighbors 16"
     python search_defaults.py --base "levels 32, 10 rows" --tables ml_emotions \
         ml_yeast mol_tox21 heart_4hospitals student_classes nhanes_classes \
         --candidates "levels 32, 10 rows" "classes: decay 3.0, columns auto"
@@ -49,6 +51,7 @@ TABLES = (
     "mtr_wq",
     "mtr_atp1d",
     "mtr_oes97",
+    "mtr_rf1",
     "wine_quality",
     "bike_sharing",
     "student",
@@ -116,6 +119,29 @@ CANDIDATES = {
     "lr 0.004, 60 epochs": faster(0.004, max_epochs=60),
     "lr 0.008, 60 epochs": faster(0.008, max_epochs=60),
     "100 epochs": faster(0.002, max_epochs=100),
+    # Beside "lr 0.004" for numbers, and decay 3 and "auto" columns for classes.
+    **{
+        f"neighbors {n}": lambda _, numbers, n=n: {
+            "encoding": bins(8, 32),
+            "n_neighbors": n,
+            **(
+                {"lr": 0.004}
+                if numbers
+                else {"weight_decay": 3, "max_features": "auto"}
+            ),
+        }
+        for n in (None, 4, 8, 16, 32)
+    },
+    # Beside "neighbors 16", for numbers.
+    **{
+        f"columns {share}": {
+            "encoding": bins(8, 32),
+            "lr": 0.004,
+            "n_neighbors": 16,
+            "max_features": share,
+        }
+        for share in (0.6, 0.7, 0.85, "auto")
+    },
     # Members.
     "16 members": {"n_estimators": 16},
     "16 members, 16 folds": {"n_estimators": 16, "cv": 16},
@@ -136,8 +162,11 @@ CANDIDATES = {
         for share in (0.5, 0.7, 1.0, "auto")
     },
     # Bins by the number of rows.
-    "rule": lambda n: dropped(0.1, encoding=bins(_by_rows(n)), weight_decay=1.0),
-    "rule, no dropout": lambda n: {"encoding": bins(_by_rows(n)), "weight_decay": 1.0},
+    "rule": lambda n, _: dropped(0.1, encoding=bins(_by_rows(n)), weight_decay=1.0),
+    "rule, no dropout": lambda n, _: {
+        "encoding": bins(_by_rows(n)),
+        "weight_decay": 1.0,
+    },
 }
 
 
@@ -159,12 +188,16 @@ def evaluate(table, candidate, split):
     y = table.y[train]
     settings = CANDIDATES[candidate]
     if callable(settings):
-        settings = settings(len(train))
+        settings = settings(len(train), numbers)
     # What the defaults were before the search.
-    before = {"encoding": bins(8), "task_column": table.task_column, "random_state": 0}
+    before = {"encoding": bins(8), "n_neighbors": None, "random_state": 0}
+    before["task_column"] = table.task_column
+    before["max_features"] = 1.0
     if not numbers:
-        before |= {"weight_decay": 0.01, "max_features": 1.0}
+        before["weight_decay"] = 0.01
     settings = before | settings
+    if table.task_column is not None:
+        settings["n_neighbors"] = None  # is for columns of y
     model, start = estimator(**settings), time.process_time()
     model.fit(table.X.iloc[train], y if y.shape[1] > 1 else y[:, 0])
     seconds = time.process_time() - start
@@ -201,6 +234,8 @@ def report(frame, base, tables, areas=False):
     error = frame["error"]
     if areas:
         frame = frame[frame["log_loss"].notna()]
+        if frame.empty:
+            return
         print("\nOne minus the area under the curve")
     else:
         # Classes are judged by their log loss, which a change moves more surely.
