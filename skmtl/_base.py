@@ -12,6 +12,7 @@ from ._fitting import FitsNetworks
 from ._incremental import TrainsOn
 from ._members import Members
 from ._net import RowsDataset, fit_bank, krige, settle_guard
+from ._planning import fitted_places
 from ._tasks import (
     TaskData,
     check_rows,
@@ -151,11 +152,8 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
             plans = [training.plans[k] for k in kept]
             n_neighbors = self._neighbors(plans, data)
             if n_neighbors is not None:
-                losses, encoder = (
-                    found["net_"].module_.losses,
-                    self._plain_encoder(data),
-                )
-                fit = krige(plans, data, losses, held_out, encoder, n_neighbors)
+                losses, places = found["net_"].module_.losses, fitted_places(data)
+                fit = krige(plans, data, losses, held_out, places, n_neighbors)
                 found["net_"].kriging = fit.kriging
                 found["_corrected"] = _of_samples(fit.held_out, data)
                 found["_neighbor_gain"] = fit.gain

@@ -8,13 +8,12 @@ from sklearn.utils import check_random_state
 
 from ._column_draw import cost_of_drawing
 from ._constraints import Interval, StrOptions
-from ._encoder_bank import encoded_rows
 from ._members import Members
 from ._net import Hyperparameters, NetworkPlan, guard_plans
 from ._pilot import run_pilot
 from ._tasks import check_class_weight, check_task_weights, target_transforms
 from .architecture import Architecture, HardSharing
-from .encoding import Auto, Encoding, Raw, Standard
+from .encoding import Auto, Encoding, Places, Raw
 from .loss import by_alias, resolve
 from .weighting import Equal, Weighting
 
@@ -27,8 +26,6 @@ _SHARE = 0.7
 # squared error of ones and zeros is noise, whoever sees what.
 _DRAW_COSTS = {"number": 0.02, "class": 0.001}
 _NEIGHBORS = 16  # that "auto" stands for
-_N_CLIPS = 4  # until standard deviations are hardly those of outliers
-_CLIP = 4.0  # of inputs for what is not a network, in standard deviations
 _FAMILIES = {
     "architecture": (Architecture, "skmtl.architecture.HardSharing()"),
     "weighting": (Weighting, "skmtl.weighting.PCGrad()"),
@@ -277,15 +274,6 @@ class PlansNetworks:
             held_out[plan.valid_rows] = True
         return _NEIGHBORS if held_out.all() else None
 
-    def _plain_encoder(self, data):
-        """Fit standardised inputs, for what is not a network."""
-        X = data.X
-        for _ in range(_N_CLIPS):  # a wild value must not be the measure of the others
-            columns = _fitted_encoder(Standard(clip=_CLIP), replace(data, X=X))
-            X = _clipped(X, columns)
-        # The number of a category says nothing.
-        return columns.taking(columns.kind != columns.CODE)
-
     def _settled(self, plans, data, goes_on):
         """Let an architecture that asks see how the tasks get on."""
         architecture = plans[0].hyperparameters.architecture
@@ -348,28 +336,11 @@ class PlansNetworks:
         many = data.X.shape[1] >= _MANY_COLUMNS and self.n_estimators > 1
         if not (many and self._encodes_by_fold()):
             return False
-        encoder = self._plain_encoder(data)
-        inputs = encoded_rows(encoder, data.X).numpy()
-        columns, owners = [], []
-        for j, (column, classes) in enumerate(
-            zip(data.y.T, data.encoder.classes, strict=True)
-        ):
-            if classes is None:
-                columns.append(column[:, None])
-            else:
-                of_class = column[:, None] == np.arange(len(classes))
-                columns.append(np.where(np.isnan(column)[:, None], np.nan, of_class))
-            owners += [j] * columns[-1].shape[1]
-        targets = np.concatenate(columns, axis=1)
-        cost = cost_of_drawing(inputs, encoder.source, targets, _SHARE)
-        compared = [
-            cost[own & np.isfinite(cost)].mean() / _DRAW_COSTS[kind]
-            for own, kind in zip(
-                np.equal.outer(range(len(data.kinds)), owners), data.kinds, strict=True
-            )
-            if np.isfinite(cost[own]).any()
-        ]
-        return bool(compared) and np.mean(compared) <= 1
+        targets = data.encoder.perfect(data.y)
+        costs = cost_of_drawing(fitted_places(data), data.X, targets, _SHARE)
+        limits = np.array([_DRAW_COSTS[kind] for kind in data.kinds])
+        known = np.isfinite(costs)
+        return bool(known.any()) and np.mean((costs / limits)[known]) <= 1
 
     def _drawn_columns(self, share, data, seed):
         """Draw the columns of X that a member sees; None for all."""
@@ -420,18 +391,24 @@ class PlansNetworks:
         return self.batch_size
 
 
-def _clipped(X, columns):
-    """Limit columns of X where the inputs that read them have limits."""
-    X = X.copy()
-    for i in np.flatnonzero(np.isfinite(columns.high) & (columns.slope > 0)):
-        ends = np.array([columns.low[i], columns.high[i]]) / columns.slope[i]
-        where = columns.source[i]
-        X[:, where] = X[:, where].clip(*(columns.shift[i] + ends))
-    return X
+def fitted_places(data):
+    """Fit the coordinates of rows, for distances and for ridge regressions.
+
+    Parameters
+    ----------
+    data : TaskData
+        The rows.
+
+    Returns
+    -------
+    columns : EncodedColumns
+        Of all columns of X, fitted on all rows.
+    """
+    return _fitted_encoder(Places(), data, slice(None))
 
 
-def _fitted_encoder(encoding, data, rows=slice(None), columns=None):
-    """Fit an encoding on some rows or all, and on some columns or all."""
+def _fitted_encoder(encoding, data, rows, columns=None):
+    """Fit an encoding on some rows, and on some columns or all."""
     X, categories = data.X[rows], data.categories
     weight = data.weight[rows].max(axis=1)
     if columns is not None:

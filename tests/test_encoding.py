@@ -16,6 +16,7 @@ from skmtl.encoding import (
     EncoderBank,
     Periodic,
     PiecewiseLinear,
+    Places,
     Standard,
 )
 
@@ -463,3 +464,18 @@ def test_encoders_join_side_by_side():
     assert joined.n_inputs == encoders[0].n_inputs + encoders[1].n_inputs
     expected = np.hstack([encode(encoder, X) for encoder in encoders[:2]])
     np.testing.assert_array_equal(encode(joined, X), expected)
+
+
+def test_places_are_standard_but_for_outliers_and_many_categories():
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    np.testing.assert_allclose(fit_encode(Places(), X), fit_encode(Standard(4.0), X))
+    wild = X.copy()
+    wild[3, 0] = 100
+    found, without = fit_encode(Places(), wild), np.arange(200) != 3
+    np.testing.assert_allclose(
+        found[without], fit_encode(Standard(), X)[without], rtol=0.1, atol=0.1
+    )
+    assert found[3, 0] == 4
+    codes = np.column_stack([X, np.arange(200) % 50, np.arange(200) % 3])
+    columns = Places().fit(codes, np.ones(200), [None, None, 50, 3])
+    assert columns.source.tolist() == [0, 1, 3, 3, 3]

@@ -182,3 +182,12 @@ def test_taking_networks_keeps_their_losses(make_plan, raw_outputs):
     np.testing.assert_allclose(smoothing.values, [0.2, 0.0])
     rows = replace(data, X=data.X[:5], y=data.y[:5], weight=data.weight[:5])
     assert np.isfinite(np.hstack(taken.columns(rows.X))).all()
+
+
+def test_perfect_predictions_are_targets_and_ones_of_classes():
+    encoder = TaskEncoder(["size", "kind"], [None, np.array(["a", "b", "c"])], 2)
+    encoder.shift, encoder.scale = np.array([1.0, 0.0]), np.array([2.0, 1.0])
+    size, kind = encoder.perfect(np.array([[3.0, 2.0], [np.nan, 0.0], [1.0, np.nan]]))
+    np.testing.assert_array_equal(size, [[1.0], [np.nan], [0.0]])
+    nan = np.nan
+    np.testing.assert_array_equal(kind, [[0, 0, 1], [1, 0, 0], [nan, nan, nan]])

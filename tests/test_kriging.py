@@ -18,15 +18,10 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 
 from skmtl import MixedTaskNet, MultiTaskNetClassifier, MultiTaskNetRegressor
 from skmtl._net import ColumnLosses, krige
+from skmtl._net._held_out import _LARGEST_ERROR, Folds, HeldOutCells, _winsorized
 from skmtl._net._kriging import UNKNOWN, Kriging, moved, nearest
-from skmtl._net._kriging_fit import (
-    _LARGEST_ERROR,
-    _Cells,
-    _Folds,
-    _metric,
-    _Table,
-    _winsorized,
-)
+from skmtl._net._kriging_fit import _Table
+from skmtl._net._kriging_scale import learned_scale
 from skmtl.architecture import HardSharing, TorchModule
 from skmtl.encoding import Raw, Standard
 from skmtl.loss import CrossEntropy, SquaredError
@@ -62,7 +57,7 @@ def kriging_of(points, errors, *, predicted=None, variance=None, **changes):
     """Make one that takes points as they are, of columns of numbers."""
     n_points, n_columns = errors.shape
     values = {
-        "encoder": Raw().fit(points, np.ones(n_points)),
+        "places": Raw().fit(points, np.ones(n_points)),
         "scale": np.ones(points.shape[1]),
         "points": points,
         "predicted": np.zeros_like(errors) if predicted is None else predicted,
@@ -235,12 +230,14 @@ def cells_of(errors, weight=None):
     n_columns = errors.shape[1]
     slices = tuple(slice(j, j + 1) for j in range(n_columns))
     weight = np.ones_like(errors) if weight is None else weight
-    return _Cells(errors, np.zeros_like(errors), weight, slices, (False,) * n_columns)
+    return HeldOutCells(
+        errors, np.zeros_like(errors), weight, slices, (False,) * n_columns
+    )
 
 
 def folds_of(n_rows, n_folds=4):
     held = torch.nn.functional.one_hot(torch.arange(n_rows) % n_folds).double()
-    return _Folds(held, held)
+    return Folds(held, held)
 
 
 def kriged(X, errors, n_folds=4, seed=0):
@@ -252,15 +249,15 @@ def kriged(X, errors, n_folds=4, seed=0):
             train_rows=np.flatnonzero(fold != k),
             valid_rows=np.flatnonzero(fold == k),
             weight=lambda data: np.ones_like(data.y),
-            targets=SimpleNamespace(encode=np.asarray),
+            targets=SimpleNamespace(perfect=lambda y: list(y.T[..., None])),
             hyperparameters=SimpleNamespace(losses=(SquaredError(),) * errors.shape[1]),
         )
         for k in range(n_folds)
     ]
     losses = ColumnLosses([SquaredError()] * errors.shape[1], [None] * errors.shape[1])
-    encoder = Raw().fit(X, np.ones(len(X)))
+    places = Raw().fit(X, np.ones(len(X)))
     data = SimpleNamespace(X=X, y=errors)
-    return krige(plans, data, losses, np.zeros_like(errors), encoder, 16)
+    return krige(plans, data, losses, np.zeros_like(errors), places, 16)
 
 
 def test_finds_next_to_nothing_in_noise():
@@ -316,7 +313,7 @@ def test_a_row_learns_from_rows_that_its_network_was_trained_on():
         SimpleNamespace(train_rows=np.arange(k), valid_rows=np.arange(k, k + 2))
         for k in (2, 4)
     ]
-    folds = _Folds.of(plans, 6)
+    folds = Folds.of(plans, 6)
     excluded = folds.exclude(np.arange(6), np.arange(6)).numpy()
     past = np.array([[0] * 6] * 2 + [[0, 0, 1, 1, 1, 1]] * 2 + [[0, 0, 0, 0, 1, 1]] * 2)
     np.testing.assert_array_equal(excluded, past)
@@ -348,13 +345,15 @@ def test_learns_which_inputs_make_rows_near():
     rng = np.random.default_rng(0)
     inputs = torch.from_numpy(rng.normal(size=(600, 5)))
     errors = np.sin(4 * inputs[:, [0]].numpy()) + 0.1 * rng.normal(size=(600, 1))
-    scale = _metric(inputs, cells_of(errors), folds_of(600), np.random.default_rng(0))
+    scale = learned_scale(
+        inputs, cells_of(errors), folds_of(600), np.random.default_rng(0)
+    )
     assert scale[0] > 4 * scale[1:].max()
     # A column that has hardly any labels says nothing about it.
     rare = np.ones((600, 2))
     rare[20:, 1] = 0
     both = cells_of(np.concatenate([errors, drawn(600, 1)], axis=1), rare)
-    again = _metric(inputs, both, folds_of(600), np.random.default_rng(0))
+    again = learned_scale(inputs, both, folds_of(600), np.random.default_rng(0))
     assert torch.equal(scale, again)
 
 
@@ -364,7 +363,7 @@ def test_finds_two_inputs_among_many():
     place = inputs[:, :2].numpy()
     errors = np.prod(np.sin(12 * place) + 0.5, axis=1) - 0.25
     errors += 0.1 * rng.normal(size=3000)
-    scale = _metric(
+    scale = learned_scale(
         inputs, cells_of(errors[:, None]), folds_of(3000), np.random.default_rng(0)
     )
     assert scale[:2].min() > 5 * scale[2:].max()
@@ -372,7 +371,7 @@ def test_finds_two_inputs_among_many():
 
 def test_few_rows_leave_distances_as_they_are():
     inputs, cells = torch.from_numpy(drawn(40, 9)), cells_of(drawn(40, 1, seed=1))
-    scale = _metric(inputs, cells, folds_of(40), np.random.default_rng(0))
+    scale = learned_scale(inputs, cells, folds_of(40), np.random.default_rng(0))
     assert torch.equal(scale, scale[:1].expand(9))
 
 

@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skmtl import MultiTaskNetRegressor
+from skmtl import _column_draw as column_draw
 from skmtl._column_draw import cost_of_drawing
+from skmtl._planning import fitted_places
+from skmtl._tasks import check_task_data
 from skmtl.architecture import HardSharing
 from skmtl.encoding import PiecewiseLinear, Raw, Standard
 from skmtl.model_selection import FusedGridSearchCV
@@ -81,36 +85,50 @@ def test_auto_draws_nothing_where_every_column_counts(kind):
     assert {len(own) for own in columns_of(model)} == {42}
 
 
+def cost_of(X, *targets):
+    places = Standard().fit(X, np.ones(len(X)))
+    return cost_of_drawing(places, X, [t[:, None] for t in targets], 0.7)
+
+
 def test_the_cost_of_a_draw_is_that_of_the_mean_of_ridge_regressions():
     rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(1000, 40))
-    source = np.arange(40)
-    own = inputs @ rng.normal(size=(40, 1))
+    X = rng.normal(size=(1000, 40))
+    own = X @ rng.normal(size=40)
     factors = rng.normal(size=(1000, 2))
     same = factors[:, rng.integers(2, size=40)] + 0.1 * rng.normal(size=(1000, 40))
-    noise = 0.1 * rng.normal(size=(1000, 1))
-    dear = cost_of_drawing(inputs, source, own + noise, 0.7)
-    free = cost_of_drawing(same, source, factors[:, [0]] + noise, 0.7)
-    assert dear > 2  # a third of every slope is missing
-    assert abs(free[0]) < 0.02
-    # Inputs of one column are drawn together: here each column has a twin.
-    twice = np.concatenate([inputs, inputs], axis=1)
-    apart = cost_of_drawing(twice, np.arange(80), own + noise, 0.7)
-    together = cost_of_drawing(twice, np.tile(source, 2), own + noise, 0.7)
-    assert apart < 0.6 * together
+    noise = 0.1 * rng.normal(size=1000)
+    assert cost_of(X, own + noise) > 2  # a third of every slope is missing
+    assert abs(cost_of(same, factors[:, 0] + noise)[0]) < 0.02
+
+
+def test_inputs_of_one_column_are_drawn_together():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(8, size=(600, 20))
+    frame = pd.DataFrame(codes.astype(str)).add_prefix("x")
+    y = (codes[:, 0] % 2).astype(float)
+    data = check_task_data(MultiTaskNetRegressor(), frame, y, kind="number")
+    places = fitted_places(data)
+    assert len(places.source) > 100
+    drawn, _ridge = set(), column_draw._ridge
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            column_draw, "_ridge", lambda *a: drawn.add(a[0].shape[1]) or _ridge(*a)
+        )
+        cost_of_drawing(places, data.X, [data.y], 0.7)
+    sizes = np.bincount(places.source.astype(int))
+    assert drawn == {sizes.sum(), sizes[0] * 14}
 
 
 @given(seed=st.integers(0, 99))
 def test_the_cost_of_a_draw_takes_missing_labels(seed):
     rng = np.random.default_rng(seed)
-    inputs, targets = rng.normal(size=(60, 70)), rng.normal(size=(60, 3))
-    targets[rng.uniform(size=targets.shape) < 0.4] = np.nan
-    targets[:, 2] = np.nan
-    cost = cost_of_drawing(inputs, np.arange(70), targets, 0.7)
+    X, y = rng.normal(size=(60, 70)), rng.normal(size=(60, 3))
+    y[rng.uniform(size=y.shape) < 0.4] = np.nan
+    y[:, 2] = np.nan
+    cost = cost_of(X, *y.T)
     assert np.isfinite(cost[:2]).all()
     assert np.isnan(cost[2])
-    alone = cost_of_drawing(inputs, np.arange(70), targets[:, [0]], 0.7)
-    np.testing.assert_allclose(alone, cost[:1], rtol=1e-9)
+    np.testing.assert_allclose(cost_of(X, y[:, 0]), cost[:1], rtol=1e-9)
 
 
 def test_columns_that_a_member_does_not_see_do_not_move_it():

@@ -372,6 +372,7 @@ class BankNet(NeuralNet):
             "history": [dict(row) for row in self.history or []],
             "interrupted": self.interrupted_,
             "guard": None if self.guard is None else vars(self.guard),
+            # A copy leaves behind what is derived from the rest.
             "kriging": None if self.kriging is None else replace(self.kriging),
         }
 

@@ -36,7 +36,7 @@ class Kriging:
 
     Parameters
     ----------
-    encoder : EncodedColumns
+    places : EncodedColumns
         From raw rows to inputs.
     scale : ndarray of shape (n_inputs,)
         Of the inputs in distances.
@@ -60,7 +60,7 @@ class Kriging:
         row, so that no row is corrected more strongly than was tested.
     """
 
-    encoder: EncodedColumns
+    places: EncodedColumns
     scale: np.ndarray
     points: np.ndarray
     predicted: np.ndarray
@@ -89,14 +89,14 @@ class Kriging:
         predictions : Tensor of shape (n_rows, n_predictions)
             New.
         """
-        queries = encoded_rows(self.encoder, table) * torch.from_numpy(self.scale)
+        queries = encoded_rows(self.places, table) * torch.from_numpy(self.scale)
         corrected = predictions.cpu().double().clone()
         for rows in chunks(len(queries), self.floats_a_row):
             found = self.nearest(queries[rows])
-            corrected[rows] = self.corrected(corrected[rows], queries[rows], *found)
+            corrected[rows] = self.correct_by(corrected[rows], queries[rows], *found)
         return corrected.to(predictions)
 
-    def corrected(self, predictions, queries, index, known):
+    def correct_by(self, predictions, queries, index, known):
         """Correct predictions by neighbours that were found.
 
         Parameters

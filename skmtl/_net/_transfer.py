@@ -7,6 +7,7 @@ import torch
 
 from ._best_epochs import held_out_means
 from ._guard import Guard
+from ._held_out import Gains
 from ._shares import TrainingShare
 
 # Shares of the networks of single tasks that are tried.
@@ -194,6 +195,5 @@ def share_that_pays(gains, weight, luck=0.0):
     """
     means = {share: weight @ gain for share, gain in gains.items()}
     best = max(means, key=means.get)
-    error = np.sqrt(weight**2 @ (gains[best] - means[best]) ** 2)
-    pays = means[best] > luck + error and means[1.0] > luck
+    pays = Gains.of(gains[best], weight).less(1) > luck and means[1.0] > luck
     return best if pays else 0.0

@@ -172,6 +172,30 @@ class TaskEncoder:
         scaled = (self._transform(y) - self.shift) / self.scale
         return np.nan_to_num(scaled, nan=0.0)
 
+    def perfect(self, y):
+        """Write labels as the predictions of somebody who knows them.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples, n_columns)
+            Numbers and class codes, NaN where missing.
+
+        Returns
+        -------
+        columns : list of ndarray of shape (n_samples, n_predictions)
+            Targets of :meth:`encode`, or a one for the class and zeros for others; NaN
+            where missing.
+        """
+        columns = []
+        encoded = np.where(np.isnan(y), np.nan, self.encode(y))
+        for column, n_classes in zip(encoded.T, self.n_classes, strict=True):
+            perfect = column[:, None]
+            if n_classes is not None:
+                ones = (perfect == np.arange(n_classes)).astype(float)
+                perfect = np.where(np.isnan(perfect), np.nan, ones)
+            columns.append(perfect)
+        return columns
+
     def numbers(self, predictions):
         """Turn predicted targets into numbers in units of the labels.
 
