@@ -13,7 +13,8 @@ from ._net import Hyperparameters, NetworkPlan, guard_plans
 from ._pilot import run_pilot
 from ._tasks import check_class_weight, check_task_weights, target_transforms
 from .architecture import Architecture, HardSharing
-from .encoding import Auto, Encoding, Places, Raw
+from .encoding import Auto, Encoding, Raw
+from .encoding._places import Places
 from .loss import by_alias, resolve
 from .weighting import Equal, Weighting
 

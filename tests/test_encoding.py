@@ -16,9 +16,9 @@ from skmtl.encoding import (
     EncoderBank,
     Periodic,
     PiecewiseLinear,
-    Places,
     Standard,
 )
+from skmtl.encoding._places import Places
 
 ENCODINGS = [
     Standard(),

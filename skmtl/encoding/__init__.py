@@ -5,7 +5,6 @@ from ._auto import Auto
 from ._base import Encoding
 from ._periodic import Periodic
 from ._piecewise_linear import PiecewiseLinear
-from ._places import Places as Places  # for the package, not for users
 from ._raw import Raw
 from ._standard import Standard
 
