@@ -12,6 +12,7 @@ from .._encoder_bank import encoded_rows
 from ._held_out import Folds, HeldOutCells
 from ._kriging import UNKNOWN, Kriging, chunks, limited, moved
 from ._kriging_scale import learned_scale
+from ._threads import threads_for
 
 if TYPE_CHECKING:
     from .._encoder_bank import EncodedColumns
@@ -108,18 +109,26 @@ def krige(plans, data, losses, held_out, places, n_neighbors):
     points = np.sort(there[:_MAX_POINTS])
     inputs, folds = encoded_rows(places, data.X), Folds.of(plans, len(data.X))
     table = _Table(places, inputs, folds, cells, n_neighbors)
-    kriging, gain = table.learn(choose[:_MAX_POINTS], points, rng), stays.gain
-    if kriging is not None:
-        after = table.correct(kriging, confirm, points)
-        gain = _gain(kriging, cells.take(confirm), after)
-    if gain.any() and len(choose) < 2 * n_confirm:
+    with threads_for(table.work(points)):
+        fit = _learned(table, choose[:_MAX_POINTS], confirm, points, rng)
+    return stays if fit is None else fit
+
+
+def _learned(table, choose, confirm, points, rng):
+    """Learn from some rows what others confirm; None where no column gains."""
+    kriging = table.learn(choose, points, rng)
+    if kriging is None:
+        return None
+    after = table.correct(kriging, confirm, points)
+    gain = _gain(kriging, table.cells.take(confirm), after)
+    if gain.any() and len(choose) < 2 * len(confirm):
         kriging = table.learn(points, points, rng)  # once it is known to pay
     ranges = np.nan if kriging is None else kriging.ranges
     gain = np.where(np.isfinite(ranges), gain, 0.0)
     if not gain.any():
-        return stays
+        return None
     kriging = replace(kriging, ranges=np.where(gain > 0, ranges, np.nan))
-    every = np.arange(len(inputs))
+    every = np.arange(len(table.inputs))
     return KrigingFit(kriging, table.correct(kriging, every, points), gain)
 
 
@@ -135,6 +144,13 @@ class _Table:
     folds: Folds
     cells: HeldOutCells
     n_neighbors: int
+
+    def work(self, points):
+        """Count the multiply-adds that judges cost with one range and nugget."""
+        n_points, n_inputs = len(points), self.inputs.shape[1]
+        n_near = self.n_neighbors
+        a_row = n_points * n_inputs + n_near**2 * (n_near + n_inputs)
+        return min(n_points, _MAX_JUDGES) * a_row
 
     def learn(self, rows, points, rng):
         """Learn from some rows a kriging that looks at points; None if none pays."""
