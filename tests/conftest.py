@@ -1,5 +1,6 @@
 """Small data and plans from which the tests of the engine build their banks."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("skmtl")
+
+# Workers of pytest-xdist share the cores.
+_N_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(max(1, torch.get_num_threads() // _N_WORKERS))
 
 _ESTIMATORS = {"number": MultiTaskNetRegressor, "class": MultiTaskNetClassifier}
 

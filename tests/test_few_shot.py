@@ -425,7 +425,9 @@ def test_all_methods_get_the_same_rows(data):
     X, y, task = data
     logs = [], [], []
     models = {str(k): Level(log) for k, log in enumerate(logs)}
-    result = few_shot_validate(models, X, y, task, 4, (0, 2), baselines="all")
+    result = few_shot_validate(
+        models, X, y, task, 4, (0, 2), baselines="all", random_state=0
+    )
     first, *others = [learned_and_asked(log) for log in logs]
     for other in others:
         for (support, query), (own_support, own_query) in zip(
@@ -623,7 +625,15 @@ def test_default_baselines_read_text_and_gaps(data):
             else MultiTaskNetRegressor
         )
         result = few_shot_validate(
-            net(**SMALL), frame, labels, task, 2, (0, 5), baselines="all", n_episodes=1
+            net(**SMALL),
+            frame,
+            labels,
+            task,
+            2,
+            (0, 5),
+            baselines="all",
+            n_episodes=1,
+            random_state=0,
         )
         found = result.scores["pooled_residual"] - result.scores["pooled"]
         assert np.isfinite(found).all()
