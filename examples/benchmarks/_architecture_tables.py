@@ -62,6 +62,7 @@ SETTING = {
     "max_epochs": 60,
     "n_iter_no_change": 12,
     "n_estimators": 2,
+    "n_neighbors": None,  # networks alone are compared
     "device": "cpu",
 }
 ARCHITECTURES = {

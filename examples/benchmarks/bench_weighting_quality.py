@@ -99,6 +99,7 @@ SETTING = {
     "max_epochs": 40,
     "n_iter_no_change": 10,
     "n_estimators": 2,
+    "n_neighbors": None,  # networks alone are compared
     "device": "cpu",
 }
 METHODS = [
