@@ -12,9 +12,10 @@ after a small fit that warms up. Beside it CatBoost's joint loss with 500 trees.
 Reading
 -------
 The bar is five seconds or CatBoost's time, whichever is longer, and ten seconds on the
-drawn table. Best of two fits; other work on the machine shows in the numbers.
+drawn table. Best of two fits; other work on the machine shows in the numbers. Both have
+as many threads as torch takes by itself, or as many as ``OMP_NUM_THREADS`` says.
 
-    OMP_NUM_THREADS=1 python bench_fit_time.py
+    python bench_fit_time.py
 """
 
 import argparse
