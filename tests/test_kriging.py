@@ -17,7 +17,7 @@ from sklearn.gaussian_process.kernels import Matern
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 
 from skmtl import MixedTaskNet, MultiTaskNetClassifier, MultiTaskNetRegressor
-from skmtl._net import ColumnLosses, krige
+from skmtl._net import ColumnLosses, _kriging_fit, krige
 from skmtl._net._held_out import _LARGEST_ERROR, Folds, HeldOutCells, _winsorized
 from skmtl._net._kriging import UNKNOWN, Kriging, moved, nearest
 from skmtl._net._kriging_fit import _Table
@@ -501,6 +501,26 @@ def test_is_the_same_in_every_run_and_whatever_is_asked_beside():
     np.testing.assert_array_equal(prediction, model_of().fit(X, y).predict(X))
     alone = [model.predict(X[k : k + 1])[0] for k in range(20)]
     np.testing.assert_allclose(alone, prediction[:20], rtol=1e-10)
+
+
+@pytest.mark.parametrize(("n_samples", "n_threads"), [(100, 1), (3000, 2)])
+def test_small_tables_are_learned_in_one_thread(n_samples, n_threads, monkeypatch):
+    found = []
+
+    def watched(*args):
+        found.append(torch.get_num_threads())
+        return learned_scale(*args)
+
+    monkeypatch.setattr(_kriging_fit, "learned_scale", watched)
+    X, y = bumpy(n_samples)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model_of(max_epochs=1).fit(X, y)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(found) == {n_threads}
 
 
 def test_survives_what_a_fitted_estimator_goes_through():

@@ -66,11 +66,10 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         `n_estimators` networks more a task; column tasks only, without `warm_start`.
     n_neighbors : "auto", int or None, default="auto"
         Training rows near a row, at most 100, by whose held-out errors its prediction
-        is corrected (kriging), for columns of y whose held-out loss that lowers by more
-        than a standard error; None for no correction. "auto" is 16 where every row is
-        held out by a member, and none for row tasks, with ``warm_start``,
-        ``class_weight``,
-        or losses that do not predict means. See the notes.
+        is corrected (kriging), in the columns of y where that lowers the held-out loss
+        by more than a standard error; None for no correction. "auto" is 16 where every
+        row is held out by a member, and none for row tasks, with ``warm_start`` or
+        ``class_weight``, or for losses that do not predict means. See the notes.
     n_iter_no_change : int, default=40
         Epochs without a better validation loss before a member stops; None for never.
     lr : float, default=0.002
