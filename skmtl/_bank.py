@@ -291,6 +291,8 @@ class RowsBank(nn.Module):
         Networks, tasks and parameters of a task.
     widths : sequence of int of length n_networks, optional
         Columns of each network that are not padding; by default all.
+    speed : float, default=1.0
+        Factor on the learning rate.
     device, dtype : torch.device and torch.dtype, optional
         Of the tensor.
 
@@ -304,9 +306,18 @@ class RowsBank(nn.Module):
     """
 
     def __init__(
-        self, n_networks, n_rows, n_columns, widths=None, *, device=None, dtype=None
+        self,
+        n_networks,
+        n_rows,
+        n_columns,
+        widths=None,
+        *,
+        speed=1.0,
+        device=None,
+        dtype=None,
     ):
         super().__init__()
+        self.speed = speed
         self.weight = nn.Parameter(
             torch.zeros(n_networks, n_rows + 1, n_columns, device=device, dtype=dtype)
         )
@@ -319,7 +330,7 @@ class RowsBank(nn.Module):
 
     def __deepcopy__(self, memo):
         # `selected` belongs to the graph of the last batch and cannot be copied.
-        new = type(self)(0, 0, 0)
+        new = type(self)(0, 0, 0, speed=self.speed)
         memo[id(self)] = new
         new.weight = copy.deepcopy(self.weight, memo)
         new.widths = self.widths.clone()
@@ -364,7 +375,7 @@ class RowsBank(nn.Module):
             self.selected = ids, gathered.requires_grad_()
         return gathered
 
-    def penalty(self, share):
+    def penalty(self, share, strength):
         """Sum the squares of the rows that the last batch selected.
 
         Parameters
@@ -372,6 +383,8 @@ class RowsBank(nn.Module):
         share : callable
             Returns a factor on each row of the batch, (n_networks, n), if it is called
             with ``by_row=True``.
+        strength : Tensor of shape (n_networks,)
+            A factor on all rows.
 
         Returns
         -------
@@ -379,7 +392,9 @@ class RowsBank(nn.Module):
             By network.
         """
         _, rows = self.selected
-        return (rows.square().sum(-1) * share(by_row=True)).sum(-1)
+        # Factors first: what does not need a gradient costs no backward pass.
+        factor = share(by_row=True) * strength.unsqueeze(-1)
+        return (rows.square().sum(-1) * factor).sum(-1)
 
 
 def take_networks(module, index):

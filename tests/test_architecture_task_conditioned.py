@@ -48,7 +48,6 @@ def test_rows_equal_plain_networks(sizes, n_numbers):
     module = build(TaskConditioned(sizes, n_numbers, activation="tanh"), row_tasks=True)
     rows = module.embedding.rows.weight
     rows.data[:, -1] = 0
-    rows.data /= _GAIN
     inputs, task, head, expected = (
         normal(2, 8, 3),
         some_tasks(),
@@ -57,7 +56,7 @@ def test_rows_equal_plain_networks(sizes, n_numbers):
     )
     for k in range(2):
         for r, t in enumerate(task[k]):
-            embedding = _GAIN * rows[k, t]
+            embedding = rows[k, t]
             outputs = plain_hidden(module, k, inputs[k, r], embedding) @ head.weight[k]
             outputs = outputs + head.bias[k, 0] + embedding @ module.shift.weight[k]
             expected.append(outputs)
@@ -159,7 +158,8 @@ def test_adapt_learns_the_embedding_of_a_new_group():
 
 
 def test_the_embedding_of_a_new_group_is_at_a_minimum():
-    model, (X, y, task, _), known = fitted_groups()
+    # A minimum of relu may lie in a kink, where no gradient is zero.
+    model, (X, y, task, _), known = fitted_groups(activation="tanh")
     model.set_params(max_epochs=5).fit(X[known], y[known], task=task[known])
     own = task == task.max()
     module = model.adapt(X[own], y[own]).net_.module_

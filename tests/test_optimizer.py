@@ -1,5 +1,7 @@
 """AdamW and clipping, network by network."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -289,9 +291,9 @@ def test_schedulers_stay_attached_when_networks_leave():
 # -- rows ------------------------------------------------------------------------
 
 
-def make_rows(lrs=(0.1, 0.2), n_rows=5):
+def make_rows(lrs=(0.1, 0.2), n_rows=5, speed=1.0):
     """Rows of two columns beside a dense parameter, as in training."""
-    bank = RowsBank(len(lrs), n_rows, 2, dtype=torch.float64)
+    bank = RowsBank(len(lrs), n_rows, 2, speed=speed, dtype=torch.float64)
     bank.lazy = True
     bank.dense = torch.nn.Parameter(torch.zeros(len(lrs), 1).double())
     optimizer = BankAdamW(
@@ -329,6 +331,19 @@ def test_a_row_seen_once_moves_like_the_first_step_and_rests_afterwards():
     for step in range(21, 60):
         step_rows(bank, optimizer, [[1, 2], [1, 2]], normal(2, 2, 2, seed=step))
     assert torch.equal(bank.weight[:, 3], first)
+
+
+def test_speed_is_a_factor_on_the_rate_of_rows_and_of_nothing_else():
+    ends = []
+    for speed, lrs in ((4.0, (0.1, 0.2)), (1.0, (0.4, 0.8))):
+        bank, optimizer = make_rows(lrs, speed=speed)
+        for step in range(4):
+            step_rows(bank, optimizer, [[1, 2], [1, 2]], normal(2, 2, 2, seed=step))
+        ends.append([bank.weight, bank.dense])
+    fast, plain = ends
+    torch.testing.assert_close(fast[0], plain[0], rtol=1e-12, atol=0)
+    assert (plain[1] < 2 * fast[1]).all()  # both negative, at a quarter of the rate
+    assert copy.deepcopy(bank).speed == bank.speed
 
 
 @pytest.mark.parametrize("lrs", [(0.1, 0.1), (0.1, 0.2)], ids=["alike", "own"])

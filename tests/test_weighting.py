@@ -192,6 +192,13 @@ def test_weights_are_rescaled_to_sum_to_the_number_of_tasks(weights):
             torch.testing.assert_close(after, before * 3 / size)
 
 
+def test_infinite_weights_of_one_network_leave_the_others_and_warn_nobody():
+    weights = torch.tensor([[1.0, 3.0], [np.inf, 0.0], [np.inf, -1.0]])
+    scaled = rescaled(weights)
+    torch.testing.assert_close(scaled[0], torch.tensor([0.5, 1.5]))
+    assert not torch.isfinite(scaled[1:]).all(dim=1).any()
+
+
 # -- in training: the objective --------------------------------------------------
 
 

@@ -165,13 +165,13 @@ class Objective:
             return cells.sum(1)
         # One slot more for padding, which has weight zero.
         total = cells.new_zeros(len(cells), self.n_tasks + 1)
-        return total.scatter_add(1, task, cells.sum(-1))[:, :-1]
+        return total.scatter_add_(1, task, _over_columns(cells))[:, :-1]
 
     def _share(self, batch):
         def share(by_row=False):
             if by_row:
                 unit = self._padded["share_unit"].gather(1, batch.task)
-                return batch.weights.sum(-1) * unit
+                return _over_columns(batch.weights) * unit
             return self._by_task(batch.weights, batch.task) * self.share_unit
 
         return share
@@ -374,6 +374,11 @@ _LEAST_SUM = 0.1
 
 # A network that diverges says so by its loss, and not by warnings of NumPy.
 @np.errstate(over="ignore", invalid="ignore")
+def _over_columns(cells):
+    """Sum the cells of each row, of which row tasks have one."""
+    return cells.squeeze(-1) if cells.shape[-1] == 1 else cells.sum(-1)
+
+
 def rescaled(weights):
     """Rescale weights to sum to the number of tasks.
 
@@ -392,11 +397,14 @@ def rescaled(weights):
     on_cpu = weights.device.type == "cpu"
     known = weights.numpy() if on_cpu else weights
     total, n_tasks = known.sum(-1)[:, None], known.shape[1]
-    if on_cpu and known.min() >= 0 and total.min() > 0:
+    if on_cpu and known.min() >= 0 and total.min() > 0 and total.max() < np.inf:
         return torch.from_numpy(known * (n_tasks / total))
     where = np.where if on_cpu else torch.where
     size = abs(known).sum(-1)[:, None]
     total = where(total > _LEAST_SUM * size, total, size)
     scale = where(total > 0, n_tasks / where(total > 0, total, 1.0), 1.0)
-    scaled = known * scale.astype(known.dtype) if on_cpu else known * scale
-    return torch.from_numpy(scaled) if on_cpu else scaled
+    if not on_cpu:
+        return known * scale
+    # The weights of a network that diverges may be infinite; it is left out soon.
+    with np.errstate(invalid="ignore"):
+        return torch.from_numpy(known * scale.astype(known.dtype))

@@ -319,7 +319,8 @@ class BankAdamW(torch.optim.Optimizer):
         lr, schedule, *found = self._rates_of_rows.get(rows, (None, None))
         if lr != group["lr"] or schedule is not self.schedule:
             root = rows.widths.sqrt()
-            rate = _like(group["lr"] * self.schedule * self.rates, root) * root
+            rates = rows.speed * group["lr"] * self.schedule * self.rates
+            rate = _like(rates, root) * root
             found = rate.unsqueeze(-1), (self.eps * root).unsqueeze(-1)
             self._rates_of_rows[rows] = group["lr"], self.schedule, *found
         return found

@@ -282,7 +282,7 @@ class RowHead(nn.Module):
             In expectation over batches, lambda times the squared norm of all
             deviations over the number of training rows.
         """
-        return self.shrinkage * self.deviation.penalty(share)
+        return self.deviation.penalty(share, self.shrinkage)
 
     def join_networks(self, parts):
         """Copy the heads of several banks into this one.

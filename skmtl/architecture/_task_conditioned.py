@@ -18,8 +18,9 @@ from ._linear_readout import LinearReadout
 from ._new_task import NewTask
 from ._sizes import checked_sizes
 
-# Embeddings are this much times their parameters. Adam's steps are of one size for all,
-# and the few numbers of an embedding have a long way to go; by measurement, see
+# Embeddings learn this much faster than weights: those of columns are as much times
+# their parameters. Adam's steps are of one size for all, and the few numbers of an
+# embedding have a long way to go; by measurement, see
 # examples/benchmarks/bench_architecture.py.
 _GAIN = 10.0
 
@@ -336,7 +337,9 @@ class TaskConditionedModule(ApartModule):
             Of the rows' tasks.
         """
         outputs = self.heads(self.modulated(inputs, embedding))
-        return outputs + self.shift(embedding)
+        if embedding.shape[1] != outputs.shape[1]:
+            return outputs + self.shift(embedding)
+        return torch.baddbmm(outputs, embedding, self.shift.weight)
 
     def modulated(self, inputs, embedding):
         """Run the network under embeddings of the rows.
@@ -513,7 +516,7 @@ class MapBank(nn.Module):
         outputs : Tensor of shape (n_networks, n_rows, n_out)
             ``inputs @ weight``.
         """
-        return inputs @ self.weight
+        return torch.bmm(inputs, self.weight)
 
 
 class FilmBank(nn.Module):
@@ -608,12 +611,12 @@ class _Film(torch.autograd.Function):
     def backward(ctx, at_shift):
         hidden, scale, embedding, to_scale, to_shift = ctx.saved_tensors
         at_scale = at_shift * hidden
-        turned = (to_scale @ at_scale.mT).baddbmm_(to_shift, at_shift.mT)
+        turned = torch.bmm(to_scale, at_scale.mT).baddbmm_(to_shift, at_shift.mT)
         return (
             at_shift * scale,
             turned.mT,
-            embedding.mT @ at_scale,
-            embedding.mT @ at_shift,
+            torch.bmm(embedding.mT, at_scale),
+            torch.bmm(embedding.mT, at_shift),
         )
 
 
@@ -720,7 +723,7 @@ class RowEmbedding(nn.Module):
     def __init__(self, shape, n_numbers, shrinkage, described):
         super().__init__()
         sizes = shape.n_networks, shape.n_tasks, n_numbers
-        self.rows = RowsBank(*sizes, dtype=shape.dtype)
+        self.rows = RowsBank(*sizes, speed=_GAIN, dtype=shape.dtype)
         self.register_buffer("shrinkage", shrinkage)
         _describe(self, shape, n_numbers, described)
 
@@ -738,9 +741,9 @@ class RowEmbedding(nn.Module):
             Zero for no task, and what descriptors predict for one without rows.
         """
         if self.predicted is None:
-            return _GAIN * self.rows(task)
+            return self.rows(task)
         # Tasks behind the number for no task have descriptors and no rows.
-        own = _GAIN * self.rows(task.clamp(max=self.rows.weight.shape[1] - 1))
+        own = self.rows(task.clamp(max=self.rows.weight.shape[1] - 1))
         # The tasks of all networks are described alike.
         table = self.described[0].index_select(0, task.flatten())
         return own + self.predicted(table.view(*task.shape, -1))
@@ -771,7 +774,7 @@ class RowEmbedding(nn.Module):
         table : Tensor of shape (n_networks, n_tasks, n_numbers)
             With what the descriptors predict.
         """
-        own = _GAIN * self.rows.weight[:, :-1]
+        own = self.rows.weight[:, :-1]
         if self.predicted is None:
             return own
         return own + self.predicted(self.described[:, : own.shape[1]])
@@ -789,7 +792,7 @@ class RowEmbedding(nn.Module):
         penalty : Tensor of shape (n_networks,)
             Without what the descriptors predict.
         """
-        return _GAIN**2 * self.shrinkage * self.rows.penalty(share)
+        return self.rows.penalty(share, self.shrinkage)
 
 
 def _describe(part, shape, n_numbers, described):

@@ -590,4 +590,4 @@ class GroupedRowHead(nn.Module):
         penalty : Tensor of shape (n_networks,)
             Of the tasks in the batch.
         """
-        return self.shrinkage * self.deviation.penalty(share)
+        return self.deviation.penalty(share, self.shrinkage)
