@@ -19,6 +19,7 @@ from ._tasks import (
     check_task_data,
     fill_task_column,
     lacks_task_column,
+    without_task_column,
 )
 from ._views import task_view
 
@@ -282,7 +283,9 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
         The estimator it is called on is unchanged. Features are computed in float64.
         ``history_``, ``n_iter_`` and ``loss_weights_`` of the result tell of the
         training of its body. A new row task needs a handful of rows; the head of a new
-        column starts from nothing and wants ten or twenty.
+        column starts from nothing and wants ten or twenty, or more where it hangs on
+        columns of X that tell nothing about the known ones: fit those with
+        ``relevance=None``.
         """
         return self._adapt(X, y, sample_weight)
 
@@ -411,6 +414,26 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
         with ``guard=True``.
         """
         return self._of_guard("_guard_shares", "guard_shares_")
+
+    @property
+    def relevance_(self):
+        """How large the inputs of each column of X are, ndarray of (`n_features_in_`,).
+
+        Means over the members of a factor on the inputs, whose mean square over the
+        columns that a member reads is 1, learned inputs aside; NaN for columns that
+        nobody reads. A column counts as 0 for members that do not see it.
+        """
+        self._fitted("relevance_")
+        shape = self._input_shape or (self.n_features_in_,)
+        names = np.arange(np.prod(shape))
+        if len(shape) == 1:
+            names = without_task_column(self, names).astype(int)
+        encoders = self._known_encoders()
+        sizes = np.zeros((len(encoders), np.prod(shape)))
+        for own, encoder in zip(sizes, encoders, strict=True):
+            np.maximum.at(own, names[encoder.source], encoder.size)
+        mean = sizes.mean(axis=0).reshape(shape)
+        return np.where(mean > 0, mean, np.nan)
 
     @property
     def neighbor_gain_(self):

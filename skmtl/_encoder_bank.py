@@ -28,7 +28,7 @@ class Waves:
 
 @dataclass(frozen=True, eq=False)
 class EncodedColumns:
-    """The inputs of a network: input i is ``clip((x[source] - shift) * slope)``.
+    """The inputs of a network: input i is ``size * clip((x[source] - shift) * slope)``.
 
     One form serves scaling, clipping, piecewise-linear bins, categories and indicators
     of missing values, so networks with different encodings share a bank.
@@ -48,6 +48,9 @@ class EncodedColumns:
         the raw value is `shift` and 0 elsewhere; `CODE` is a line that counts the
         categories of a column from 1, `high` of them, and is replaced by a learned
         embedding; `WAVE` is a line that is replaced by a periodic embedding.
+    size : ndarray of shape (n_inputs,), optional
+        Factor on the input, whatever it is; 1 by default, and where it is `CODE` or
+        `WAVE`.
     waves : Waves or tuple, default=()
         Sizes of the periodic embeddings; empty where no input is a `WAVE`.
     """
@@ -64,11 +67,14 @@ class EncodedColumns:
     high: np.ndarray
     missing: np.ndarray
     kind: np.ndarray | None = None
+    size: np.ndarray | None = None
     waves: Waves | tuple = ()
 
     def __post_init__(self):
         if self.kind is None:
             object.__setattr__(self, "kind", np.zeros(len(self.source), int))
+        if self.size is None:
+            object.__setattr__(self, "size", np.ones(len(self.source)))
 
     @property
     def n_inputs(self):
@@ -83,6 +89,7 @@ class EncodedColumns:
             and not self.kind.any()
             and not self.shift.any()
             and bool((self.slope == 1).all())
+            and bool((self.size == 1).all())
             and not np.isfinite([self.low, self.high]).any()
             and bool(np.isnan(self.missing).all())
         )
@@ -254,8 +261,8 @@ class EncoderBank(nn.Module):
 
     Attributes
     ----------
-    table : Tensor of shape (7, n_encoders, n_inputs), float64
-        Source, shift, slope, low, high, missing and kind of the padded inputs.
+    table : Tensor of shape (8, n_encoders, n_inputs), float64
+        Source, shift, slope, low, high, missing, kind and size of the padded inputs.
     index : Tensor of shape (n_networks,), int64
         The encoder of each network.
     passes_on : bool
@@ -278,6 +285,7 @@ class EncoderBank(nn.Module):
         self.passes_on = all(e.n_inputs == width and e.as_it_is for e in self.encoders)
         self._bounded = bool(np.isfinite(table[3:5]).any())
         self._compares = bool((table[6] == EncodedColumns.EQUALS).any())
+        self._resizes = any((e.size != 1).any() for e in self.encoders)
         self.register_buffer("table", torch.from_numpy(table), persistent=False)
         self.register_buffer(
             "index", torch.as_tensor(index, dtype=torch.long), persistent=False
@@ -347,6 +355,8 @@ class EncoderBank(nn.Module):
             encoded = torch.where(part(6) == EncodedColumns.EQUALS, equal, encoded)
         if encoded.sum().isnan():
             encoded = torch.where(values.isnan(), part(5), encoded)
+        if self._resizes:
+            encoded = encoded.mul_(part(7))
         return encoded
 
     def forward(self, raw):

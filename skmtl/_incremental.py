@@ -90,7 +90,8 @@ class TrainsOn:
                 data = check_more_data(self, X, y, task, sample_weight, encoder=encoder)
                 self._fit_encoder(data)
                 members = self._draw_members(data, early_stopping=False)
-                plans = self._make_plans(data, members)
+                # What a column tells in the first rows may not be what it tells later.
+                plans = self._make_plans(data, members, weighs_columns=False)
                 found = self._names(data) | self._passed(plans, data, members)
             vars(self).update(found | {"_noise": None, "_calibration": None})
         return self

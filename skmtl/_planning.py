@@ -11,6 +11,7 @@ from ._constraints import Interval, StrOptions
 from ._members import Members
 from ._net import Hyperparameters, NetworkPlan, guard_plans
 from ._pilot import run_pilot
+from ._relevance import column_relevance, scaled_by_relevance
 from ._tasks import check_class_weight, check_task_weights, target_transforms
 from .architecture import Architecture, HardSharing
 from .encoding import Auto, Encoding, Raw
@@ -46,6 +47,7 @@ class PlansNetworks:
     guard = False
     n_neighbors = None
     max_features = 1.0
+    relevance = None
 
     _parameter_constraints: dict = {
         "architecture": [Architecture, None],
@@ -55,6 +57,7 @@ class PlansNetworks:
         "unknown_task": [StrOptions({"pooled", "error"})],
         "task_weights": [StrOptions({"balanced"}), dict, "array-like", None],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "relevance": [StrOptions({"auto"}), None],
         "cv": ["cv_object", None],
         "early_stopping": ["boolean"],
         "guard": ["boolean"],
@@ -180,13 +183,18 @@ class PlansNetworks:
             random_state,
         )
 
-    def _make_plans(self, data, members, encoders=None, *, goes_on=False):
+    def _make_plans(
+        self, data, members, encoders=None, *, goes_on=False, weighs_columns=True
+    ):
         """Decide on rows, seeds, encoders and settings of every member.
 
         Members whose encoder is not given share one that is fitted on their fold, or
         have one each where they do not see the same columns.
         """
         rows = {fold: members.rows(fold, data) for fold in set(members.fold_numbers)}
+        relevance = None
+        if weighs_columns and self.relevance is not None and self._encodes_by_fold():
+            relevance = {}
         choices = self._choices(data)
         fitted, plans = {}, []
         for k, (seed, fold) in enumerate(
@@ -195,8 +203,16 @@ class PlansNetworks:
             train, valid = rows[fold]
             encoder = None if encoders is None else encoders[k]
             if encoder is None:
+                if relevance is not None and fold not in relevance:
+                    relevance[fold] = _relevance(data, train)
                 encoder = self._encoder(
-                    data, fold, train, fitted, share=members.column_share, seed=seed
+                    data,
+                    fold,
+                    train,
+                    fitted,
+                    share=members.column_share,
+                    seed=seed,
+                    relevance=None if relevance is None else relevance[fold],
                 )
             settings = replace(choices, batch_size=self._batch_size(len(train)))
             plans.append(
@@ -300,7 +316,9 @@ class PlansNetworks:
             for plan in plans
         ]
 
-    def _encoder(self, data, fold, rows, fitted, *, share=1.0, seed=None):
+    def _encoder(
+        self, data, fold, rows, fitted, *, share=1.0, seed=None, relevance=None
+    ):
         """Fit the encoder of a fold or of a member, or take the one that is there."""
         encoding = self._strategy("encoding")
         by_fold = self._encodes_by_fold()
@@ -309,9 +327,11 @@ class PlansNetworks:
         if columns is None:
             if fold not in fitted:
                 rows = rows if by_fold else slice(None)
-                fitted[fold] = _fitted_encoder(encoding, data, rows)
+                fitted[fold] = _fitted_encoder(
+                    encoding, data, rows, relevance=relevance
+                )
             return fitted[fold]
-        return _fitted_encoder(encoding, data, rows, columns)
+        return _fitted_encoder(encoding, data, rows, columns, relevance)
 
     def _encodes_by_fold(self):
         # The modules of users see the same inputs in all members, whatever folds lack.
@@ -408,7 +428,18 @@ def fitted_places(data):
     return _fitted_encoder(Places(), data, slice(None))
 
 
-def _fitted_encoder(encoding, data, rows, columns=None):
+def _relevance(data, rows):
+    """Ask what the columns of X tell about the labels in some rows.
+
+    All tasks count alike, as candidates of a search that weigh them differently share
+    their encoders.
+    """
+    weight = data.weight[rows]
+    targets = data.encoder.perfect(np.where(weight > 0, data.y[rows], np.nan))
+    return column_relevance(data.X[rows], targets, weight.max(axis=1))
+
+
+def _fitted_encoder(encoding, data, rows, columns=None, relevance=None):
     """Fit an encoding on some rows, and on some columns or all."""
     X, categories = data.X[rows], data.categories
     weight = data.weight[rows].max(axis=1)
@@ -416,4 +447,6 @@ def _fitted_encoder(encoding, data, rows, columns=None):
         X = X[:, columns]
         categories = [categories[j] for j in columns] if categories else categories
     fitted = encoding.fit(X, weight, *([categories] if categories else []))
-    return fitted if columns is None else fitted.reading(columns)
+    if columns is not None:
+        fitted = fitted.reading(columns)
+    return fitted if relevance is None else scaled_by_relevance(fitted, relevance)

@@ -93,7 +93,8 @@ def test_gates_start_alike_and_learn_to_differ():
     X = rng.normal(size=(200, 4))
     y = np.stack([np.sin(2 * X[:, 0]), np.abs(X[:, 1]), np.abs(X[:, 1])], axis=1)
     y += 0.05 * rng.normal(size=y.shape)
-    model = small("regressor", architecture=MMoE(2, (16,)), max_epochs=100)
+    settings = {"architecture": MMoE(2, (16,)), "max_epochs": 100, "relevance": None}
+    model = small("regressor", **settings)
     gates = model.fit(X, y).architecture_.gate_weights_
     assert gates.shape == (2, 3, 2)
     torch.testing.assert_close(gates.sum(-1), torch.ones(2, 3, dtype=gates.dtype))

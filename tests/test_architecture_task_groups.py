@@ -96,7 +96,8 @@ def test_groups_do_not_disturb_each_other():
     fits = []
     for labels in (y, other):
         architecture = TaskGroups(GROUPS, hidden_layer_sizes=(8,))
-        model = exact("regressor", architecture=architecture, clip_norm=None)
+        settings = {"clip_norm": None, "relevance": None}
+        model = exact("regressor", architecture=architecture, **settings)
         fits.append(model.fit(X, labels).predict(X)[:, [0, 2]])
     np.testing.assert_allclose(*fits, rtol=1e-6)
 

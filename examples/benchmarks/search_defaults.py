@@ -81,6 +81,23 @@ def faster(lr, **settings):
     return {"encoding": bins(8, 32), "lr": lr, **settings}
 
 
+def now(architecture=(), **settings):
+    """One thing changed in the defaults as they were before `relevance`."""
+
+    def build(_, numbers):
+        kind = {"lr": 0.004} if numbers else {"weight_decay": 3.0}
+        return {
+            "architecture": HardSharing(**dict(architecture)),
+            "encoding": bins(8, 32),
+            "n_neighbors": 16,
+            "max_features": "auto",
+            **kind,
+            **settings,
+        }
+
+    return build
+
+
 def _by_rows(n_rows):
     return int(np.clip(n_rows // 32, 8, 32))
 
@@ -161,6 +178,22 @@ CANDIDATES = {
         for decay in (0.01, 1.0, 2.0, 3.0, 5.0)
         for share in (0.5, 0.7, 1.0, "auto")
     },
+    # Beside the defaults as they were then.
+    "now": now(),
+    "now, 16 members, 16 folds": now(n_estimators=16, cv=16),
+    "now, 12 members, 12 folds": now(n_estimators=12, cv=12),
+    "now, silu": now({"activation": "silu"}),
+    "now, layer norm": now({"layer_norm": True}),
+    "now, dropout 0.2": now({"dropout": 0.2}),
+    "now, decay 1.0": now(weight_decay=1.0),
+    "now, decay 10.0": now(weight_decay=10.0),
+    "now, lr 0.001": now(lr=0.001),
+    "now, batch 128": now(batch_size=128),
+    "now, 64 x 64": now({"hidden_layer_sizes": (64, 64)}),
+    "now, 128": now({"hidden_layer_sizes": (128,)}),
+    "now, cv 4": now(cv=4),
+    # Beside "now", which came before it.
+    "now, relevance": now(relevance="auto"),
     # Bins by the number of rows.
     "rule": lambda n, _: dropped(0.1, encoding=bins(_by_rows(n)), weight_decay=1.0),
     "rule, no dropout": lambda n, _: {
@@ -193,6 +226,7 @@ def evaluate(table, candidate, split):
     before = {"encoding": bins(8), "n_neighbors": None, "random_state": 0}
     before["task_column"] = table.task_column
     before["max_features"] = 1.0
+    before["relevance"] = None
     if not numbers:
         before["weight_decay"] = 0.01
     settings = before | settings

@@ -53,6 +53,13 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         the same in other words, so that ridge regressions lose nothing by it, and all
         columns otherwise, for a single network, a TorchModule and the encoding Raw.
         The encoding of a member counts the columns that it sees.
+    relevance : "auto" or None, default="auto"
+        How large the inputs of a column of X are. "auto" makes those larger that
+        randomised trees find to tell more about y than shuffled columns do, and the
+        others smaller, so that networks are not led astray by columns that tell
+        nothing. Tasks count alike for it. None treats all columns alike, as a first
+        ``partial_fit``, a TorchModule and the encoding Raw do; so should networks that
+        are to be adapted to columns of y that hang on other columns of X.
     cv : int, cross-validation generator or iterable, default=None
         Folds for early stopping: member k holds out fold k modulo their number. None
         is 8 folds balanced over row tasks, classes and missing labels.
@@ -125,6 +132,10 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         ``guard=True``; negative where sharing hurts.
     guard_shares_ : ndarray of shape (`n_tasks_`,)
         Share of its own networks in the predictions of each task, with ``guard=True``.
+    relevance_ : ndarray of shape (`n_features_in_`,)
+        How large the inputs of each column of X are, by `relevance`, the mean over the
+        members; NaN for columns that are not read, as they do not vary, hold the tasks
+        or are drawn by no member. 1 where inputs are learned.
     neighbor_gain_ : ndarray of shape (n_columns,)
         Share of their loss that near rows spare held-out rows, for each column of y; 0
         for columns that are not corrected.
@@ -205,6 +216,7 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         task_weights=None,
         n_estimators=8,
         max_features="auto",
+        relevance="auto",
         cv=None,
         early_stopping=True,
         guard=False,
@@ -232,6 +244,7 @@ class MultiTaskNetClassifier(ClassifierMixin, BaseTaskNet):
         self.task_weights = task_weights
         self.n_estimators = n_estimators
         self.max_features = max_features
+        self.relevance = relevance
         self.cv = cv
         self.early_stopping = early_stopping
         self.guard = guard

@@ -61,6 +61,13 @@ class MixedTaskNet(BaseTaskNet):
         a dict may leave out tasks that count 1.
     n_estimators : int, default=8
         Networks in the ensemble.
+    relevance : "auto" or None, default="auto"
+        How large the inputs of a column of X are. "auto" makes those larger that
+        randomised trees find to tell more about y than shuffled columns do, and the
+        others smaller, so that networks are not led astray by columns that tell
+        nothing. Tasks count alike for it. None treats all columns alike, as a first
+        ``partial_fit``, a TorchModule and the encoding Raw do; so should networks that
+        are to be adapted to columns of y that hang on other columns of X.
     cv : int, cross-validation generator or iterable, default=None
         Folds for early stopping: member k holds out fold k modulo their number. None
         is 8 folds balanced over row tasks and missing labels.
@@ -135,6 +142,10 @@ class MixedTaskNet(BaseTaskNet):
         ``guard=True``; negative where sharing hurts.
     guard_shares_ : ndarray of shape (`n_tasks_`,)
         Share of its own networks in the predictions of each task, with ``guard=True``.
+    relevance_ : ndarray of shape (`n_features_in_`,)
+        How large the inputs of each column of X are, by `relevance`, the mean over the
+        members; NaN for columns that are not read, as they do not vary, hold the tasks
+        or are drawn by no member. 1 where inputs are learned.
     neighbor_gain_ : ndarray of shape (n_columns,)
         Share of their loss that near rows spare held-out rows, for each column of y; 0
         for columns that are not corrected.
@@ -221,6 +232,7 @@ class MixedTaskNet(BaseTaskNet):
         unknown_task="pooled",
         task_weights=None,
         n_estimators=8,
+        relevance="auto",
         cv=None,
         early_stopping=True,
         guard=False,
@@ -249,6 +261,7 @@ class MixedTaskNet(BaseTaskNet):
         self.unknown_task = unknown_task
         self.task_weights = task_weights
         self.n_estimators = n_estimators
+        self.relevance = relevance
         self.cv = cv
         self.early_stopping = early_stopping
         self.guard = guard
