@@ -161,12 +161,13 @@ def _in_order(table):
 
 def _standardised(y, weight, share):
     """Scale targets to a given deviation; what is missing is put at the mean."""
-    known = np.where(np.isnan(y), 0.0, weight[:, None])
-    used = known.sum(axis=0) > 0
-    y, known, share = y[:, used], known[:, used], share[used]
-    filled = np.nan_to_num(y, nan=0.0)
+    missing = np.isnan(y)
+    low = np.where(missing, np.inf, y).min(axis=0, initial=np.inf)
+    high = np.where(missing, -np.inf, y).max(axis=0, initial=-np.inf)
+    varying = low < high
+    known = np.where(missing, 0.0, weight[:, None])[:, varying]
+    filled = np.nan_to_num(y[:, varying], nan=0.0)
     mean = (known * filled).sum(axis=0) / known.sum(axis=0)
     filled = np.where(known > 0, filled - mean, 0.0)
     scale = np.sqrt((known * filled**2).sum(axis=0) / known.sum(axis=0))
-    varying = scale > 0
-    return (filled[:, varying] / scale[varying]).round(6) * share[varying]
+    return (filled / scale).round(6) * share[varying]

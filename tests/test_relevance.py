@@ -146,6 +146,14 @@ def test_targets_count_alike_whatever_their_unit_and_their_classes():
     np.testing.assert_allclose(swapped, found, atol=1e-6)
 
 
+def test_a_target_that_does_not_vary_adds_nothing():
+    X, y = idle_data()
+    weight = np.random.default_rng(1).uniform(0.5, 2, size=len(X))
+    more = np.column_stack([y, np.full(len(X), 0.1)])  # whose mean is not quite 0.1
+    found = relevance_of(X, more, weight)
+    np.testing.assert_array_equal(found, relevance_of(X, y, weight))
+
+
 # -- sizes of inputs -------------------------------------------------------------
 
 
