@@ -80,16 +80,16 @@ figure.colorbar(image, ax=axes, label="mean gate")
 plt.show()
 
 # %%
-# The first network has found a division of labour: an expert for waves, one for bumps,
-# one for saddles. The second has made another, an expert for waves and one for all the
-# rest. Experts have no names and nothing numbers them alike from one network to the
-# next, and a mean over networks would be of no use.
+# The first network has an expert for waves; saddles have another, which bumps use as
+# well, beside a third. The second has an expert for waves and one for most of the rest.
+# Experts have no names and nothing numbers them alike from one network to the next, and
+# a mean over networks would be of no use.
 #
 # What can be relied on with MMoE are the rows: targets of one recipe look at the same
 # experts. A gate says where a task looks and not what an expert holds. In the first
-# network the sum of wave and bump looks at the expert for waves alone, which then has
-# to know the bump, too. With CGC almost all tasks look at the first shared expert,
-# which is large enough for three functions, and one of two equal waves keeps to itself.
+# network the sum of wave and bump looks at the third expert, which then has to know
+# waves, too. With CGC almost all tasks look at the first shared expert, which is large
+# enough for three functions, and of two equal waves one keeps more or less to itself.
 
 same = [(0, 1), (2, 3), (4, 5)]
 other = [(0, 2), (0, 4), (2, 4)]

@@ -114,14 +114,14 @@ plt.show()
 # %%
 # With two worlds one trunk is twice as bad as a trunk each, and the loss fades late:
 # worlds that are alike by 0.8 are still two. At 1 all labels speak of one world, and
-# one trunk is three times as good as a trunk for each target.
+# one trunk has two fifths less error than a trunk for each target.
 #
 # Groups heal both ends, for they are one trunk where there is one world. Between, they
 # have to be told apart: at 0.8 the gradients agree enough to be joined, and joining is
 # wrong. Cross-stitching, a narrow network for each target that looks at the features
-# of all others, is near the best at both ends; it is for few and narrow networks. The
-# other ways stand about where a trunk each does with two worlds, and all but the tied
-# networks of SoftSharing gain from one world without being told.
+# of all others, is the best at both ends; it is for few and narrow networks. With two
+# worlds PLE is a little better than a trunk each, and the other ways stand between that
+# and one trunk; all gain from one world without being told, SoftSharing least.
 
 assert ends["TaskGroups"][0] < ends["a trunk each"][0] < ends["one trunk"][0]
 assert ends["one trunk"][1] < ends["a trunk each"][1]
