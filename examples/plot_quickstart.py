@@ -231,19 +231,20 @@ plt.show()
 # What the picture says
 # ---------------------
 #
-# *Digits.* "Odd" gains from being learned together here, by more than twice its standard
-# error; the others differ by no more than theirs. In eight more runs with other splits,
-# gaps and seeds, "closed loop" gained 0.8 points of accuracy on average, "odd" 0.3, "at
-# least 5" 0.2, and the digit lost 0.1. A likely reason: a row whose label for one
-# question is missing still has others, and ten classes teach more about an image than
-# two. The digit has little to learn from questions that it answers. The search over
-# ``task_weights`` finds no difference to speak of, so leaving them alone is fine here.
+# *Digits.* "Odd" gains from being learned together here, by more than twice its
+# standard error; the others differ by no more than theirs. In eight more runs with
+# other splits, gaps and seeds, "closed loop" gained 0.8 points of accuracy on average,
+# "odd" 0.3, "at least 5" 0.2, and the digit lost 0.1. A likely reason: a row whose
+# label for one question is missing still has others, and ten classes teach more about
+# an image than two. The digit has little to learn from questions that it answers. The
+# search over ``task_weights`` finds no difference to speak of, so leaving them alone
+# is fine here.
 #
 # *Diabetes.* A linear model does about as well as either kind of network, and what
 # targets gain or lose is within a standard error. In eight more runs with other folds
-# and seeds progression and glucose gained 0.007 of R2 on average and HDL lost 0.009. All
-# tasks have the same rows and inputs, and no labels are missing: one task has little to
-# tell another.
+# and seeds progression and glucose gained 0.007 of R2 on average and HDL lost 0.009.
+# All tasks have the same rows and inputs, and no labels are missing: one task has
+# little to tell another.
 #
 # On these two tables sharing pays a little where labels are missing and a rich task
 # stands beside poorer ones, and costs next to nothing elsewhere. One fit stands in for

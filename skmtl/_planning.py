@@ -357,8 +357,11 @@ class PlansNetworks:
         many = data.X.shape[1] >= _MANY_COLUMNS and self.n_estimators > 1
         if not (many and self._encodes_by_fold()):
             return False
-        targets = data.encoder.perfect(data.y)
-        costs = cost_of_drawing(fitted_places(data), data.X, targets, _SHARE)
+        targets, places = data.encoder.perfect(data.y), fitted_places(data)
+        if self.relevance is not None:
+            # The networks will know, too, which columns it would cost to miss.
+            places = scaled_by_relevance(places, _relevance(data, slice(None)))
+        costs = cost_of_drawing(places, data.X, targets, _SHARE)
         limits = np.array([_DRAW_COSTS[kind] for kind in data.kinds])
         known = np.isfinite(costs)
         return bool(known.any()) and np.mean((costs / limits)[known]) <= 1

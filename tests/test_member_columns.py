@@ -54,6 +54,19 @@ def test_each_member_sees_its_share_of_the_columns():
     assert len({tuple(own) for own in columns}) == 4
 
 
+@pytest.mark.parametrize("relevance", ["auto", None])
+def test_columns_are_not_drawn_where_a_few_tell_all(relevance):
+    """Networks that are told which columns count would lose by missing one."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 60))
+    y = [X[:, 0] * X[:, 1], np.sin(2 * X[:, 2]) + X[:, 0], X[:, 0] + X[:, 3] ** 2]
+    y = np.column_stack(y)
+    y = y + 0.3 * rng.normal(size=y.shape) > y.mean(axis=0)
+    model = model_of(max_epochs=1, n_estimators=2, relevance=relevance).fit(X, y)
+    n_seen = 60 if relevance else 42
+    assert [len(own) for own in columns_of(model)] == [n_seen] * 2
+
+
 @pytest.mark.parametrize(
     ("n_features", "changes", "n_seen"),
     [
