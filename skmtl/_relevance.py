@@ -143,7 +143,8 @@ def _counted(weight):
     if np.allclose(times, counts, rtol=1e-9) and times.sum() <= 4 * len(rows):
         rows = np.repeat(rows, counts.astype(int))
         weight = np.ones(len(rows))
-    return rows, np.round(weight / weight.mean(), 6)
+    weight = np.round(weight / weight.mean(), 6)
+    return rows[weight > 0], weight[weight > 0]
 
 
 def _varying(places):

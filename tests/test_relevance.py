@@ -135,6 +135,13 @@ def test_the_unit_of_weights_does_not_matter():
     assert not np.array_equal(relevance_of(X, y), found)
 
 
+def test_a_weight_beyond_all_others_leaves_columns_alike():
+    X, y = idle_data()
+    weight = np.ones(len(X))
+    weight[7] = 1e39  # no other row counts beside it
+    np.testing.assert_array_equal(relevance_of(X, y, weight), np.ones(X.shape[1]))
+
+
 def test_targets_count_alike_whatever_their_unit_and_their_classes():
     """A column that one target needs is as relevant as one that another needs."""
     X, _ = idle_data()

@@ -17,7 +17,7 @@ the signs of the same sums, by the log loss.
 Reading
 -------
 Ratios to the fit in which all members see all columns, geometric means over seeds;
-below 1 a draw pays. ``auto`` is to lose no more than three percent anywhere, wherever
+below 1 a draw pays. ``auto`` is to lose no more than four percent anywhere, wherever
 0.7 may lose.
 
     OMP_NUM_THREADS=1 python bench_column_draw.py
@@ -33,7 +33,7 @@ from sklearn.metrics import log_loss
 from skmtl import MultiTaskNetClassifier, MultiTaskNetRegressor
 
 N_TRAIN, N_TEST, N_COLUMNS, N_FACTORS = 600, 1000, 60, 12
-BAR = 1.03
+BAR = 1.04
 CASES = [("dense", common) for common in (0.0, 0.5, 0.8, 0.95)] + [("sparse", 0.0)]
 
 
@@ -69,7 +69,7 @@ def error(X, y, share):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=4)
     arguments = parser.parse_args()
     print_setting()
     warnings.simplefilter("ignore")
