@@ -12,7 +12,7 @@ from ._fitting import FitsNetworks
 from ._incremental import TrainsOn
 from ._members import Members
 from ._net import RowsDataset, fit_bank, krige, settle_guard
-from ._planning import fitted_places
+from ._planning import MOST_EPOCHS, fitted_places
 from ._tasks import (
     TaskData,
     check_rows,
@@ -60,7 +60,7 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
     # -- fit ---------------------------------------------------------------------
 
     def _n_epochs(self):
-        return self.max_epochs
+        return MOST_EPOCHS if self.max_epochs == "auto" else self.max_epochs
 
     def _learn(self, X, y, task, sample_weight, hook):
         calibration = None

@@ -28,6 +28,12 @@ _SHARE = 0.7
 # squared error of ones and zeros is noise, whoever sees what.
 _DRAW_COSTS = {"number": 0.02, "class": 0.001}
 _NEIGHBORS = 16  # that "auto" stands for
+# Epochs that "auto" stands for: as many as visit so many rows, within limits. On
+# thousands of rows more of them gained nothing where labels have noise, and near rows
+# correct networks better that have trained for less; see search_defaults.py.
+_ROW_VISITS = 300_000
+FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
+_LEAST_PATIENCE = 8
 _FAMILIES = {
     "architecture": (Architecture, "skmtl.architecture.HardSharing()"),
     "weighting": (Weighting, "skmtl.weighting.PCGrad()"),
@@ -66,7 +72,11 @@ class PlansNetworks:
             Interval(Integral, 1, 100, closed="both"),
             None,
         ],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+            None,
+        ],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "batch_size": [
@@ -74,7 +84,10 @@ class PlansNetworks:
             StrOptions({"auto"}),
             None,
         ],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "device": [str],
         "dtype": [StrOptions({"float32", "float64"})],
@@ -214,7 +227,7 @@ class PlansNetworks:
                     seed=seed,
                     relevance=None if relevance is None else relevance[fold],
                 )
-            settings = replace(choices, batch_size=self._batch_size(len(train)))
+            settings = replace(choices, **self._course(len(train)))
             plans.append(
                 NetworkPlan(seed, train, valid, encoder, data.encoder, settings)
             )
@@ -384,6 +397,7 @@ class PlansNetworks:
 
     def _choices(self, data):
         """Collect the hyperparameters that the members have in common."""
+        course = self._course(len(data.X))  # that of a member is by its own rows
         return Hyperparameters(
             self._strategy("architecture"),
             self._strategy("weighting"),
@@ -393,10 +407,10 @@ class PlansNetworks:
             ),
             float(self.lr),
             float(self.weight_decay),
-            len(data.X),
+            course["batch_size"],
             self.clip_norm,
-            self.max_epochs,
-            self.n_iter_no_change if self.early_stopping else None,
+            course["max_epochs"],
+            course["n_iter_no_change"],
             check_class_weight(
                 self.class_weight,
                 data.column_names,
@@ -405,6 +419,20 @@ class PlansNetworks:
                 data.weight,
             ),
         )
+
+    def _course(self, n_rows):
+        """Decide how long a network trains on its rows, and in which batches."""
+        max_epochs, patience = self.max_epochs, self.n_iter_no_change
+        if max_epochs == "auto":
+            wanted = round(_ROW_VISITS / n_rows)
+            max_epochs = min(max(wanted, FEWEST_EPOCHS), MOST_EPOCHS)
+        if patience == "auto":
+            patience = max(_LEAST_PATIENCE, -(-max_epochs // 5))
+        return {
+            "batch_size": self._batch_size(n_rows),
+            "max_epochs": max_epochs,
+            "n_iter_no_change": patience if self.early_stopping else None,
+        }
 
     def _batch_size(self, n_rows):
         if self.batch_size is None:

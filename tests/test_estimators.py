@@ -339,7 +339,8 @@ def test_learned_weights_are_recorded_for_every_epoch_and_member():
     X, y = regression_data()
     y = y.copy()
     y[:, 0] = np.random.default_rng(0).normal(size=len(y))  # nothing to learn here
-    model = small("regressor", weighting=Uncertainty()).fit(X, y)
+    settings = {"weighting": Uncertainty(), "n_iter_no_change": None}
+    model = small("regressor", **settings).fit(X, y)
     np.testing.assert_allclose(model.loss_weights_.sum(axis=-1), 3, rtol=1e-5)
     last = model.loss_weights_[-1]
     assert (last[:, 0] < last[:, 1]).all()
@@ -354,6 +355,46 @@ def test_training_ends_after_n_iter_no_change_epochs_without_a_better_one():
     endless = small("regressor", n_iter_no_change=None, max_epochs=30).fit(X, y)
     assert endless.n_epochs_ == 30
     assert endless.n_iter_.min() < 30
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_epochs"), [(60, 200), (1500, 200), (3000, 100), (60_000, 10)]
+)
+def test_tables_of_many_rows_are_visited_less_often(n_rows, n_epochs):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(n_rows, 1)), rng.normal(size=(n_rows, 2))
+    settings = {"architecture": HardSharing((2,)), "encoding": Standard()}
+    settings |= {"early_stopping": False, "batch_size": None, "n_estimators": 1}
+    model = small("regressor", max_epochs="auto", **settings).fit(X, y)
+    assert model.n_epochs_ == n_epochs
+
+
+def test_epochs_go_by_the_rows_that_a_member_trains_on():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(4000, 1)), rng.normal(size=(4000, 2))
+    settings = {"architecture": HardSharing((2,)), "n_estimators": 1, "cv": 4}
+    settings |= {"n_iter_no_change": None, "batch_size": None}
+    model = small("regressor", max_epochs="auto", **settings).fit(X, y)
+    assert model.n_epochs_ == 100  # a quarter is held out
+
+
+@pytest.mark.parametrize(("max_epochs", "patience"), [(300, 60), (101, 21), (30, 8)])
+def test_patience_is_a_fifth_of_the_epochs(max_epochs, patience):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)), rng.normal(size=(60, 2))
+    model = small("regressor", max_epochs=max_epochs).fit(X, y)
+    assert model.n_epochs_ < max_epochs
+    assert model.n_epochs_ == model.n_iter_.max() + patience
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_auto_stands_for_200_epochs_and_a_patience_of_40_on_small_tables(kind):
+    X, y = data_of(kind)
+    found = small(kind, max_epochs="auto").fit(X, y)
+    expected = small(kind, max_epochs=200, n_iter_no_change=40).fit(X, y)
+    np.testing.assert_array_equal(
+        found.history_[:, "valid_loss"], expected.history_[:, "valid_loss"]
+    )
 
 
 def test_one_member_keeps_the_epoch_of_its_smallest_validation_loss():

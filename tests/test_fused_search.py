@@ -347,6 +347,13 @@ def test_what_sets_the_course_of_a_fit_scores_the_same():
     compare(precise(), grid, X, y, scoring=scoring, refit="score")
 
 
+def test_a_course_by_the_number_of_rows_scores_the_same():
+    X, y = regression_data(60)
+    grid = {"max_epochs": [9, "auto"], "n_iter_no_change": [4, "auto"]}
+    estimator = precise(n_estimators=1)
+    compare(estimator, grid, X, y, scoring=score_and_epochs, refit="score")
+
+
 def test_searched_seeds_score_the_same():
     X, y = regression_data(60)
     grid = {"random_state": [0, 1, 2], "lr": [0.003, 0.02]}

@@ -10,7 +10,8 @@ A few of the tables of ``bench_tabular.py``, at most 1,500 rows of each, and ran
 splits that are not those of its report. Each candidate is the estimator as it was
 before the search, or a better one on the way, with one thing changed; all see the same
 splits. The error is that of ``bench_tabular.py``; classes have the log loss beside it.
-Candidates that begin with "classes" are for classes alone. The lines are kept in
+Candidates that begin with "classes" are for classes alone, and those that begin with
+"large" see up to 8,000 rows of a table. The lines are kept in
 ``results/search_defaults.csv``; candidates that were tried are in there, taken or not.
 
 Reading
@@ -22,6 +23,8 @@ classes a second table judges one minus the area under the curve.
     python search_defaults.py --candidates base "dropout 0.1"
     python search_defaults.py --base "neighbors None" \
         --candidates "neighbors None" "neighbors 16"
+    python search_defaults.py --base "large: 200 epochs" --tables bike_sharing \
+        --candidates "large: 200 epochs" "large: 50 epochs"
     python search_defaults.py --base "levels 32, 10 rows" --tables ml_emotions \
         ml_yeast mol_tox21 heart_4hospitals student_classes nhanes_classes \
         --candidates "levels 32, 10 rows" "classes: decay 3.0, columns auto"
@@ -63,7 +66,7 @@ TABLES = (
     "heart_4hospitals",
     "nhanes_classes",
 )
-MAX_ROWS = 1500
+MAX_ROWS, LARGE_ROWS = 1500, 8000
 FIRST_SEED = 1000  # of the splits; the report has 0, 1, 2
 OUT = Path(__file__).parent / "results" / "search_defaults.csv"
 FIELDS = ("table", "candidate", "split", "error", "log_loss", "fit_seconds", "epochs")
@@ -194,6 +197,30 @@ CANDIDATES = {
     "now, cv 4": now(cv=4),
     # Beside "now", which came before it.
     "now, relevance": now(relevance="auto"),
+    # Beside the defaults with relevance, on thousands of rows.
+    **{
+        f"large: {epochs} epochs": now(
+            relevance="auto", max_epochs=epochs, n_iter_no_change=patience
+        )
+        for epochs, patience in (
+            (200, 40),
+            (100, 20),
+            (50, 10),
+            (30, 8),
+            (20, 6),
+            (12, 5),
+        )
+    },
+    "large: 30 epochs, batch 128": now(
+        relevance="auto", max_epochs=30, n_iter_no_change=8, batch_size=128
+    ),
+    "large: 40 epochs, batch 128": now(
+        relevance="auto", max_epochs=40, n_iter_no_change=10, batch_size=128
+    ),
+    "large: 40 epochs, batch 64": now(
+        relevance="auto", max_epochs=40, n_iter_no_change=10, batch_size=64
+    ),
+    "large: 4 members": now(relevance="auto", n_estimators=4),
     # Bins by the number of rows.
     "rule": lambda n, _: dropped(0.1, encoding=bins(_by_rows(n)), weight_decay=1.0),
     "rule, no dropout": lambda n, _: {
@@ -203,19 +230,19 @@ CANDIDATES = {
 }
 
 
-def split_rows(table, split):
+def split_rows(table, split, most=MAX_ROWS):
     """Draw rows to train on and to test on; groups stay on one side."""
     splitter = ShuffleSplit if table.groups is None else GroupShuffleSplit
     splits = splitter(1, test_size=0.25, random_state=FIRST_SEED + split)
     train, test = next(splits.split(table.X, table.y, table.groups))
     rng = np.random.default_rng(split)
-    train, test = rng.permutation(train)[:MAX_ROWS], rng.permutation(test)[:MAX_ROWS]
-    return train, test
+    return rng.permutation(train)[:most], rng.permutation(test)[:most]
 
 
 def evaluate(table, candidate, split):
     """Error, log loss, seconds and epochs of one fit."""
-    train, test = split_rows(table, split)
+    large = candidate.startswith("large")
+    train, test = split_rows(table, split, LARGE_ROWS if large else MAX_ROWS)
     numbers = table.kind == "number"
     estimator = MultiTaskNetRegressor if numbers else MultiTaskNetClassifier
     y = table.y[train]
@@ -227,6 +254,7 @@ def evaluate(table, candidate, split):
     before["task_column"] = table.task_column
     before["max_features"] = 1.0
     before["relevance"] = None
+    before["max_epochs"], before["n_iter_no_change"] = 200, 40
     if not numbers:
         before["weight_decay"] = 0.01
     settings = before | settings

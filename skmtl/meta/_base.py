@@ -33,7 +33,6 @@ _SHARED = (
     "n_estimators",
     "cv",
     "early_stopping",
-    "n_iter_no_change",
     "lr",
     "weight_decay",
     "clip_norm",
@@ -57,6 +56,7 @@ class BaseMetaNet(FitsNetworks):
 
     _parameter_constraints: dict = {
         **{name: PlansNetworks._parameter_constraints[name] for name in _SHARED},
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         "n_support": [Interval(Integral, 0, None, closed="left"), tuple, list],
         "n_query": [Interval(Integral, 1, None, closed="left")],
         "n_way": [Interval(Integral, 2, None, closed="left"), None],
