@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._encoder_bank import encoded_rows
+from ._ridge_path import ridge_predictions
 
 # Rows that are looked at, folds that hold them out, and draws that are averaged.
 _MAX_ROWS = 1_000
@@ -74,24 +75,14 @@ def _costs(inputs, targets, draws):
         train, valid = fold != k, fold == k
         mean = targets[train].mean(axis=0)
         parts = inputs[train], targets[train] - mean, inputs[valid]
-        whole = _ridge(*parts)
-        drawn = [_ridge(parts[0][:, d], parts[1], parts[2][:, d]) for d in draws]
+        whole = ridge_predictions(*parts, _STRENGTHS)
+        drawn = [
+            ridge_predictions(parts[0][:, d], parts[1], parts[2][:, d], _STRENGTHS)
+            for d in draws
+        ]
         for side, found in enumerate((whole, np.mean(drawn, axis=0))):
             squares = ((targets[valid] - mean - found) ** 2).sum(axis=1)
             errors[side] += np.add.reduceat(squares, starts, axis=1)
     whole, drawn = errors.min(axis=1)
     ratio = np.divide(drawn, whole, out=np.full(len(whole), np.nan), where=whole > 0)
     return np.sqrt(ratio) - 1
-
-
-def _ridge(inputs, targets, new):
-    """Predict new rows for every strength, (n_strengths, n_new, n_targets)."""
-    n_rows, n_inputs = inputs.shape
-    wide = n_inputs > n_rows
-    values, vectors = np.linalg.eigh(inputs @ inputs.T if wide else inputs.T @ inputs)
-    if wide:
-        basis, weights = new @ inputs.T @ vectors, vectors.T @ targets
-    else:
-        basis, weights = new @ vectors, vectors.T @ (inputs.T @ targets)
-    values = values.clip(0)[:, None]
-    return np.stack([basis @ (weights / (values + s * n_rows)) for s in _STRENGTHS])

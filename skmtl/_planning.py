@@ -8,10 +8,12 @@ from sklearn.utils import check_random_state
 
 from ._column_draw import cost_of_drawing
 from ._constraints import Interval, StrOptions
+from ._encoder_bank import EncodedColumns
 from ._members import Members
 from ._net import Hyperparameters, NetworkPlan, guard_plans
 from ._pilot import run_pilot
 from ._relevance import column_relevance, scaled_by_relevance
+from ._stumps import found_stumps, gain_of_stumps
 from ._tasks import check_class_weight, check_task_weights, target_transforms
 from .architecture import Architecture, HardSharing
 from .encoding import Auto, Encoding, Raw
@@ -28,6 +30,10 @@ _SHARE = 0.7
 # squared error of ones and zeros is noise, whoever sees what.
 _DRAW_COSTS = {"number": 0.02, "class": 0.001}
 _NEIGHBORS = 16  # that "auto" stands for
+# Stumps that "auto" stands for, where ridge regressions gain that much by some of them;
+# by measurement, see bench_stumps.py.
+_STUMPS, _STUMPS_ASKED = 32, 16
+_STUMPS_GAIN = {False: 0.985, True: 0.99}  # whether inputs have their relevance
 # Epochs that "auto" stands for: as many as visit so many rows, within limits. On
 # thousands of rows more of them gained nothing where labels have noise, and near rows
 # correct networks better that have trained for less; see search_defaults.py.
@@ -54,6 +60,7 @@ class PlansNetworks:
     n_neighbors = None
     max_features = 1.0
     relevance = None
+    stumps = None
 
     _parameter_constraints: dict = {
         "architecture": [Architecture, None],
@@ -64,6 +71,11 @@ class PlansNetworks:
         "task_weights": [StrOptions({"balanced"}), dict, "array-like", None],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "relevance": [StrOptions({"auto"}), None],
+        "stumps": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+            None,
+        ],
         "cv": ["cv_object", None],
         "early_stopping": ["boolean"],
         "guard": ["boolean"],
@@ -205,9 +217,10 @@ class PlansNetworks:
         have one each where they do not see the same columns.
         """
         rows = {fold: members.rows(fold, data) for fold in set(members.fold_numbers)}
-        relevance = None
-        if weighs_columns and self.relevance is not None and self._encodes_by_fold():
-            relevance = {}
+        asks_trees = weighs_columns and self._encodes_by_fold()
+        weighs = asks_trees and self.relevance is not None
+        n_stumps = self._n_stumps(data) if weighs_columns else 0
+        told = {}  # by trees, of each fold
         choices = self._choices(data)
         fitted, plans = {}, []
         for k, (seed, fold) in enumerate(
@@ -216,8 +229,11 @@ class PlansNetworks:
             train, valid = rows[fold]
             encoder = None if encoders is None else encoders[k]
             if encoder is None:
-                if relevance is not None and fold not in relevance:
-                    relevance[fold] = _relevance(data, train)
+                if fold not in told:
+                    told[fold] = {
+                        "relevance": _relevance(data, train) if weighs else None,
+                        "stumps": _stumps(data, train, n_stumps) if n_stumps else None,
+                    }
                 encoder = self._encoder(
                     data,
                     fold,
@@ -225,7 +241,7 @@ class PlansNetworks:
                     fitted,
                     share=members.column_share,
                     seed=seed,
-                    relevance=None if relevance is None else relevance[fold],
+                    **told[fold],
                 )
             settings = replace(choices, **self._course(len(train)))
             plans.append(
@@ -330,21 +346,60 @@ class PlansNetworks:
         ]
 
     def _encoder(
-        self, data, fold, rows, fitted, *, share=1.0, seed=None, relevance=None
+        self,
+        data,
+        fold,
+        rows,
+        fitted,
+        *,
+        share=1.0,
+        seed=None,
+        relevance=None,
+        stumps=None,
     ):
         """Fit the encoder of a fold or of a member, or take the one that is there."""
         encoding = self._strategy("encoding")
         by_fold = self._encodes_by_fold()
         fold = fold if by_fold else None
+        told = {"relevance": relevance, "stumps": stumps}
         columns = None if seed is None else self._drawn_columns(share, data, seed)
         if columns is None:
             if fold not in fitted:
                 rows = rows if by_fold else slice(None)
-                fitted[fold] = _fitted_encoder(
-                    encoding, data, rows, relevance=relevance
-                )
+                fitted[fold] = _fitted_encoder(encoding, data, rows, **told)
             return fitted[fold]
-        return _fitted_encoder(encoding, data, rows, columns, relevance)
+        return _fitted_encoder(encoding, data, rows, columns, **told)
+
+    def _n_stumps(self, data):
+        """Decide how many inputs step at thresholds of trees."""
+        if self.stumps is None:
+            return 0
+        if not self._encodes_by_fold():
+            if self.stumps == "auto":
+                return 0
+            raise ValueError(
+                f"stumps={self.stumps!r} adds inputs to the encoding, and "
+                f"{type(self).__name__} hands X over as it is, by a TorchModule or an "
+                "encoding such as Raw(). Pass stumps='auto' or None."
+            )
+        if self.stumps != "auto":
+            return self.stumps
+        encoding, numbers = self._strategy("encoding"), _numbers(data)
+        shown = _shown_to_trees(data, slice(None))
+
+        def pay(weighs):
+            def encoder_of(rows):
+                relevance = _relevance(data, rows) if weighs else None
+                return _fitted_encoder(encoding, data, rows, relevance=relevance)
+
+            gain = gain_of_stumps(encoder_of, data.X, *shown, numbers, _STUMPS_ASKED)
+            return gain <= _STUMPS_GAIN[weighs]
+
+        # Stumps also say which columns count, which networks know by relevance, and of
+        # two comparisons one may be led astray by a wild value.
+        if not pay(False) or (self.relevance is not None and not pay(True)):
+            return 0
+        return _STUMPS
 
     def _encodes_by_fold(self):
         # The modules of users see the same inputs in all members, whatever folds lack.
@@ -459,18 +514,35 @@ def fitted_places(data):
     return _fitted_encoder(Places(), data, slice(None))
 
 
-def _relevance(data, rows):
-    """Ask what the columns of X tell about the labels in some rows.
+def _shown_to_trees(data, rows):
+    """Labels and weights of some rows; all tasks count alike.
 
-    All tasks count alike, as candidates of a search that weigh them differently share
-    their encoders.
+    Candidates of a search that weigh tasks differently share their encoders.
     """
     weight = data.weight[rows]
     targets = data.encoder.perfect(np.where(weight > 0, data.y[rows], np.nan))
-    return column_relevance(data.X[rows], targets, weight.max(axis=1))
+    return targets, weight.max(axis=1)
 
 
-def _fitted_encoder(encoding, data, rows, columns=None, relevance=None):
+def _numbers(data):
+    """Tell which columns of X hold numbers, ndarray of bool."""
+    numbers = np.ones(data.X.shape[1], bool)
+    numbers[data.category_columns] = False
+    return numbers
+
+
+def _relevance(data, rows):
+    """Ask what the columns of X tell about the labels in some rows."""
+    return column_relevance(data.X[rows], *_shown_to_trees(data, rows))
+
+
+def _stumps(data, rows, n_stumps):
+    """Ask where the labels of some rows step."""
+    shown = _shown_to_trees(data, rows)
+    return found_stumps(data.X[rows], *shown, _numbers(data), n_stumps)
+
+
+def _fitted_encoder(encoding, data, rows, columns=None, *, relevance=None, stumps=None):
     """Fit an encoding on some rows, and on some columns or all."""
     X, categories = data.X[rows], data.categories
     weight = data.weight[rows].max(axis=1)
@@ -480,4 +552,7 @@ def _fitted_encoder(encoding, data, rows, columns=None, relevance=None):
     fitted = encoding.fit(X, weight, *([categories] if categories else []))
     if columns is not None:
         fitted = fitted.reading(columns)
+        stumps = None if stumps is None else stumps.of_columns(columns)
+    if stumps is not None:
+        fitted = EncodedColumns.join([fitted, stumps.encoded()])
     return fitted if relevance is None else scaled_by_relevance(fitted, relevance)

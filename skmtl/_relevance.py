@@ -3,19 +3,18 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.ensemble import ExtraTreesRegressor
 
 from ._encoder_bank import EncodedColumns
+from ._tree_table import TreeTable
 
 # Of a forest: enough, as the networks of all folds have one each.
 _N_TREES = 25
 _MIN_ROWS_LEAF = 3
 # Columns that a split may choose from: a third, and not more than that.
 _MAX_TRIED = 64
-# Rows and targets that are looked at.
+# Rows that are looked at.
 _MAX_ROWS = 2_000
-_MAX_TARGETS = 32
 # Inputs of a column that tells nothing are a fifth of those of one that tells much.
 # Trees do not see all that a network can, so that nothing is taken away. Many such
 # columns together get no more than a share of what the others have, in squares. By
@@ -56,26 +55,11 @@ def column_relevance(X, targets, weight):
     .. [2] M. Kursa, W. Rudnicki (2010). Feature Selection with the Boruta Package,
        section 2. Journal of Statistical Software 36.
     """
-    n_predictions = np.array([target.shape[1] for target in targets])
-    share = np.repeat(1 / np.sqrt(n_predictions), n_predictions)
     rng = np.random.default_rng(0)
-    rows, weight = _counted(weight)
-    if len(rows) > _MAX_ROWS:
-        kept = rng.permutation(len(rows))[:_MAX_ROWS]
-        rows, weight = rows[kept], weight[kept]
-    y = _standardised(np.concatenate(targets, axis=1)[rows], weight, share)
-    # Thresholds are drawn between the extremes, so that one wild value would take all.
-    places = rankdata(X[rows], axis=0, nan_policy="omit")
-    varying = _varying(places)
-    n_columns = np.count_nonzero(varying)
-    if n_columns < 2 or y.shape[1] == 0 or len(rows) < 2 * _MIN_ROWS_LEAF:
+    table = TreeTable.of(X, targets, weight, max_rows=_MAX_ROWS, rng=rng)
+    n_columns, places, y = np.count_nonzero(table.varying), table.places, table.y
+    if n_columns < 2 or y.shape[1] == 0 or len(y) < 2 * _MIN_ROWS_LEAF:
         return np.ones(X.shape[1])
-    places = places[:, varying]
-    order = rng.permutation(_in_order(np.hstack([places, y])))
-    places, y, weight = places[order], y[order], weight[order]
-    if y.shape[1] > _MAX_TARGETS:
-        # Sums with random weights vary with a column as much as the targets do.
-        y = y @ rng.normal(size=(y.shape[1], _MAX_TARGETS))
     shuffled = places[rng.permutation(len(places))]
     forest = ExtraTreesRegressor(
         _N_TREES,
@@ -84,12 +68,14 @@ def column_relevance(X, targets, weight):
         random_state=0,
         n_jobs=1,
     )
+    # Thresholds are drawn between the extremes, so that one wild value would take all:
+    # trees see ranks.
     y = y[:, 0] if y.shape[1] == 1 else y
-    forest.fit(np.hstack([places, shuffled]), y, sample_weight=weight)
+    forest.fit(np.hstack([places, shuffled]), y, sample_weight=table.weight)
     own, chance = forest.feature_importances_.reshape(2, n_columns)
     chance = (chance + chance.mean()) / 2
     relevance = np.zeros(X.shape[1])
-    relevance[varying] = 1 - np.divide(
+    relevance[table.varying] = 1 - np.divide(
         chance, own, out=np.ones(n_columns), where=own > 0
     )
     return relevance.clip(0, 1)
@@ -126,49 +112,3 @@ def scaled_by_relevance(columns, relevance):
     size = size / np.sqrt(np.mean(size[read] ** 2))
     learned = np.isin(columns.kind, (EncodedColumns.CODE, EncodedColumns.WAVE))
     return replace(columns, size=np.where(learned, 1.0, size[columns.source]))
-
-
-def _counted(weight):
-    """List the rows that count, and their weights.
-
-    Where weights count rows, each is listed as often, so that integer weights equal
-    repeated rows; others are rounded, so that their unit does not matter.
-    """
-    rows = np.flatnonzero(weight > 0)
-    if len(rows) == 0:
-        return rows, weight[rows]
-    weight = weight[rows]
-    times = weight / weight.min()
-    counts = np.rint(times)
-    if np.allclose(times, counts, rtol=1e-9) and times.sum() <= 4 * len(rows):
-        rows = np.repeat(rows, counts.astype(int))
-        weight = np.ones(len(rows))
-    weight = np.round(weight / weight.mean(), 6)
-    return rows[weight > 0], weight[weight > 0]
-
-
-def _varying(places):
-    """Tell which columns have two values, or a value and a hole."""
-    missing = np.isnan(places)
-    filled = np.where(missing, -1.0, places)
-    return filled.min(axis=0, initial=np.inf) < filled.max(axis=0, initial=-np.inf)
-
-
-def _in_order(table):
-    """Sort rows by what stands in them, so that their order does not matter."""
-    table = np.ascontiguousarray(table + 0.0)  # of the two zeros one
-    return np.argsort(table.view(f"V{table.strides[0]}")[:, 0], kind="stable")
-
-
-def _standardised(y, weight, share):
-    """Scale targets to a given deviation; what is missing is put at the mean."""
-    missing = np.isnan(y)
-    low = np.where(missing, np.inf, y).min(axis=0, initial=np.inf)
-    high = np.where(missing, -np.inf, y).max(axis=0, initial=-np.inf)
-    varying = low < high
-    known = np.where(missing, 0.0, weight[:, None])[:, varying]
-    filled = np.nan_to_num(y[:, varying], nan=0.0)
-    mean = (known * filled).sum(axis=0) / known.sum(axis=0)
-    filled = np.where(known > 0, filled - mean, 0.0)
-    scale = np.sqrt((known * filled**2).sum(axis=0) / known.sum(axis=0))
-    return (filled / scale).round(6) * share[varying]

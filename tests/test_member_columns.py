@@ -122,10 +122,12 @@ def test_inputs_of_one_column_are_drawn_together():
     data = check_task_data(MultiTaskNetRegressor(), frame, y, kind="number")
     places = fitted_places(data)
     assert len(places.source) > 100
-    drawn, _ridge = set(), column_draw._ridge
+    drawn, predict = set(), column_draw.ridge_predictions
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            column_draw, "_ridge", lambda *a: drawn.add(a[0].shape[1]) or _ridge(*a)
+            column_draw,
+            "ridge_predictions",
+            lambda *a: drawn.add(a[0].shape[1]) or predict(*a),
         )
         cost_of_drawing(places, data.X, [data.y], 0.7)
     sizes = np.bincount(places.source.astype(int))
