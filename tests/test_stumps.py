@@ -218,7 +218,7 @@ def test_steps_are_learned_better():
 )
 def test_inputs_may_go_without(changes):
     X, y = step_data()
-    settings = {"max_epochs": 1, "relevance": None}
+    settings = {"max_epochs": 1, "relevance": None, "stumps": "auto"}
     found = n_inputs(small("regressor", **settings).set_params(**changes).fit(X, y))
     without = {"stumps": None} | changes
     expected = small("regressor", **settings).set_params(**without).fit(X, y)
