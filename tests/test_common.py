@@ -95,7 +95,7 @@ def test_small_instances_change_only_what_they_say(kind):
     ours, theirs = small(kind).get_params(deep=False), default(kind).get_params(False)
     changed = {name for name in ours if ours[name] is not theirs[name]}
     changed -= {name for name in changed if ours[name] == theirs[name]}
-    assert changed == {"architecture", "n_estimators", "max_epochs", "lr"}
+    assert changed == {"architecture", "n_estimators", "stumps", "max_epochs", "lr"}
 
 
 # -- the public face -------------------------------------------------------------
