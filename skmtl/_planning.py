@@ -16,7 +16,7 @@ from ._relevance import column_relevance, scaled_by_relevance
 from ._stumps import found_stumps, gain_of_stumps
 from ._tasks import check_class_weight, check_task_weights, target_transforms
 from .architecture import Architecture, HardSharing
-from .encoding import Auto, Encoding, Raw
+from .encoding import Auto, Encoding, PiecewiseLinear, Raw
 from .encoding._places import Places
 from .loss import by_alias, resolve
 from .weighting import Equal, Weighting
@@ -384,7 +384,8 @@ class PlansNetworks:
             )
         if self.stumps != "auto":
             return self.stumps
-        encoding, numbers = self._strategy("encoding"), _numbers(data)
+        # Beside lines alone, as those of Standard, any curve would look like steps.
+        encoding, numbers = PiecewiseLinear(), _numbers(data)
         shown = _shown_to_trees(data, slice(None))
 
         def pay(weighs):

@@ -14,7 +14,7 @@ from skmtl._encoder_bank import encoded_rows
 from skmtl._ridge_path import ridge_predictions
 from skmtl._stumps import Stumps, found_stumps
 from skmtl.architecture import TorchModule
-from skmtl.encoding import Raw
+from skmtl.encoding import Raw, Standard
 from skmtl.model_selection import FusedGridSearchCV
 
 from .instances import row_task_data, small
@@ -186,6 +186,17 @@ def test_none_where_nothing_steps_is_bit_equal():
         for stumps in ("auto", None)
     )
     np.testing.assert_array_equal(auto, none)
+
+
+def test_curves_are_no_steps_to_lines_either():
+    X, y = curved_data()
+    auto, none = (
+        n_inputs(
+            small("regressor", max_epochs=1, stumps=s, encoding=Standard()).fit(X, y)
+        )
+        for s in ("auto", None)
+    )
+    assert auto == none
 
 
 def test_as_many_as_are_asked_for():
