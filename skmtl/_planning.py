@@ -217,9 +217,10 @@ class PlansNetworks:
         have one each where they do not see the same columns.
         """
         rows = {fold: members.rows(fold, data) for fold in set(members.fold_numbers)}
-        asks_trees = weighs_columns and self._encodes_by_fold()
-        weighs = asks_trees and self.relevance is not None
-        n_stumps = self._n_stumps(data) if weighs_columns else 0
+        # Trees are asked where an encoder is to be fitted, and not for those there are.
+        asks = weighs_columns and (encoders is None or None in encoders)
+        weighs = asks and self.relevance is not None and self._encodes_by_fold()
+        n_stumps = self._n_stumps(data) if asks else 0
         told = {}  # by trees, of each fold
         choices = self._choices(data)
         fitted, plans = {}, []

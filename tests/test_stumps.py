@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 
 from skmtl import MixedTaskNet, MultiTaskNetRegressor
+from skmtl import _planning as planning
 from skmtl._encoder_bank import encoded_rows
 from skmtl._ridge_path import ridge_predictions
 from skmtl._stumps import Stumps, found_stumps
@@ -242,6 +243,21 @@ def test_the_first_rows_of_a_stream_do_not_decide():
         small("regressor", stumps=stumps).partial_fit(X, y) for stumps in ("auto", None)
     )
     assert n_inputs(auto) == n_inputs(none)
+
+
+def test_networks_that_go_on_are_not_asked_again(monkeypatch):
+    X, y = step_data()
+    model = small("regressor", max_epochs=1, stumps="auto", warm_start=True).fit(X, y)
+    before = n_inputs(model)
+
+    def asked(*_):
+        raise AssertionError("trees were asked again")
+
+    monkeypatch.setattr(planning, "gain_of_stumps", asked)
+    assert n_inputs(model.fit(X, y)) == before
+    assert n_inputs(model.partial_fit(X, y)) == before
+    with pytest.raises(AssertionError, match="asked again"):
+        small("regressor", max_epochs=1, stumps="auto").fit(X, y)
 
 
 def test_held_out_rows_give_no_thresholds():
