@@ -139,6 +139,18 @@ def error(model, X, y, n_train, by_target=False):
     return np.mean(np.sqrt(squares.mean(axis=0) / guess.mean(axis=0)))
 
 
+def mean_errors(draw, n_train, models, classes, n_seeds):
+    """Average the errors of some models over draws of a table."""
+    errors = []
+    for seed in range(n_seeds):
+        X, y = draw(np.random.default_rng(seed), n_train + N_TEST)
+        y = y > np.median(y, axis=0) if classes else y
+        errors.append(
+            [error(model, X, y, n_train, by_target) for model, by_target in models]
+        )
+    return np.mean(errors, axis=0)
+
+
 def models(classes):
     """List models, and whether each is fitted target by target."""
     net = MultiTaskNetClassifier if classes else MultiTaskNetRegressor
@@ -165,17 +177,8 @@ def main():
     for classes in (False, True):
         lines, logs = [], {False: [], True: []}
         for name, (draw, n_train, idle) in CASES.items():
-            errors = []
-            for seed in range(arguments.seeds):
-                X, y = draw(np.random.default_rng(seed), n_train + N_TEST)
-                y = y > np.median(y, axis=0) if classes else y
-                errors.append(
-                    [
-                        error(model, X, y, n_train, by_target)
-                        for model, by_target in models(classes).values()
-                    ]
-                )
-            means = np.mean(errors, axis=0)
+            found = models(classes).values()
+            means = mean_errors(draw, n_train, found, classes, arguments.seeds)
             logs[idle].append(np.log(means[0] / means[1]))
             ratio = f"{means[0] / means[1]:.3f}"
             lines.append([name, *(f"{mean:.3f}" for mean in means), ratio])

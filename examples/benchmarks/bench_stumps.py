@@ -27,7 +27,7 @@ import warnings
 
 import numpy as np
 from _report import print_setting, print_table
-from bench_relevance import N_TEST, error, models
+from bench_relevance import mean_errors, models
 
 STEPS, BOTH, SMOOTH = "steps", "both", "smooth"
 
@@ -109,17 +109,8 @@ def main():
     for classes in (False, True):
         found, logs = [], {STEPS: [], BOTH: [], SMOOTH: []}
         for name, (table, n_train, kind) in CASES.items():
-            errors = []
-            for seed in range(arguments.seeds):
-                X, y = table(np.random.default_rng(seed), n_train + N_TEST)
-                y = y > np.median(y, axis=0) if classes else y
-                errors.append(
-                    [
-                        error(model, X, y, n_train, by_target)
-                        for model, by_target in contestants(classes).values()
-                    ]
-                )
-            means = np.mean(errors, axis=0)
+            nets = contestants(classes).values()
+            means = mean_errors(table, n_train, nets, classes, arguments.seeds)
             ratio = means[0] / means[1]
             logs[kind].append(np.log(ratio))
             best = means[0] / means[2:].min()
