@@ -236,8 +236,16 @@ def cells_of(errors, weight=None):
 
 
 def folds_of(n_rows, n_folds=4):
-    held = torch.nn.functional.one_hot(torch.arange(n_rows) % n_folds).double()
-    return Folds(held, held)
+    fold = np.arange(n_rows) % n_folds
+    return Folds.of([held_out_by(fold == k) for k in range(n_folds)], n_rows)
+
+
+def held_out_by(held, trained=None):
+    """Make of a plan what folds are read from."""
+    trained = ~held if trained is None else trained
+    return SimpleNamespace(
+        train_rows=np.flatnonzero(trained), valid_rows=np.flatnonzero(held)
+    )
 
 
 def kriged(X, errors, n_folds=4, seed=0):
@@ -319,6 +327,19 @@ def test_a_row_learns_from_rows_that_its_network_was_trained_on():
     np.testing.assert_array_equal(excluded, past)
 
 
+@given(n_rows=st.integers(1, 12), n_plans=st.integers(1, 20), seed=st.integers(0, 99))
+def test_a_row_learns_from_no_row_that_any_of_its_networks_lacked(
+    n_rows, n_plans, seed
+):
+    held, trained = np.random.default_rng(seed).random((2, n_rows, n_plans)) < 0.4
+    trained &= ~held
+    plans = [held_out_by(*both) for both in zip(held.T, trained.T, strict=True)]
+    rows, points = np.arange(n_rows)[::2], slice(1, None)
+    excluded = Folds.of(plans, n_rows).exclude(rows, points).numpy()
+    lacked = (held[rows][:, None] & ~trained[points]).any(axis=2)
+    np.testing.assert_array_equal(excluded, lacked)
+
+
 def test_with_one_member_nothing_can_be_tested():
     X, y = bumpy(800)
     model = model_of(n_estimators=1, n_neighbors=16).fit(X, y)
@@ -392,7 +413,7 @@ def test_a_wild_label_does_not_speak_for_the_rows_around_it():
         model = model_of(max_epochs=3, n_neighbors=n_neighbors).fit(X, y[:, 0])
         errors.append(np.median(np.abs(model.predict(X_new) - y_new[:, 0])))
     assert model.neighbor_gain_[0] > 0.1
-    assert errors[1] < 0.1 * errors[0]
+    assert errors[1] < 0.2 * errors[0]
 
 
 def test_follows_what_the_networks_cannot():

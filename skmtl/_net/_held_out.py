@@ -19,14 +19,19 @@ _LARGEST_ERROR = 20.0
 class Folds:
     """Which networks held each row out, and which were not trained on it.
 
+    There are few such patterns, and many rows of each.
+
     Parameters
     ----------
-    held, untrained : Tensor of shape (n_rows, n_networks)
-        Ones and zeros.
+    held, untrained : Tensor of shape (n_rows,), int
+        The pattern of each row.
+    excludes : Tensor of shape (n_held_patterns, n_untrained_patterns), bool
+        Whether a network that held the one out was not trained on the other.
     """
 
     held: torch.Tensor
     untrained: torch.Tensor
+    excludes: torch.Tensor
 
     @classmethod
     def of(cls, plans, n_rows):
@@ -44,12 +49,15 @@ class Folds:
         folds : Folds
             Of all rows.
         """
-        held = torch.zeros(n_rows, len(plans), dtype=torch.float64)
-        untrained = torch.ones_like(held)
+        held = np.zeros((n_rows, len(plans)), bool)
+        untrained = np.ones_like(held)
         for k, plan in enumerate(plans):
-            held[plan.valid_rows, k] = 1.0
-            untrained[plan.train_rows, k] = 0.0
-        return cls(held, untrained)
+            held[plan.valid_rows, k] = True
+            untrained[plan.train_rows, k] = False
+        held_patterns, held = _patterns(held)
+        untrained_patterns, untrained = _patterns(untrained)
+        excludes = (held_patterns[:, None] & untrained_patterns).any(axis=2)
+        return cls(*map(torch.from_numpy, (held, untrained, excludes)))
 
     def take(self, rows):
         """Keep some rows.
@@ -64,7 +72,7 @@ class Folds:
         folds : Folds
             In that order.
         """
-        return Folds(self.held[rows], self.untrained[rows])
+        return Folds(self.held[rows], self.untrained[rows], self.excludes)
 
     def exclude(self, rows, points):
         """Say from which points a held-out row is not to learn.
@@ -79,7 +87,7 @@ class Folds:
         excluded : Tensor of shape (n_chosen, n_points), bool
             Where a network that held the row out was not trained on the point.
         """
-        return self.held[rows] @ self.untrained[points].T > 0
+        return self.excludes[:, self.untrained[points]][self.held[rows]]
 
 
 class Gains(NamedTuple):
@@ -248,6 +256,13 @@ class HeldOutCells:
         )
         loss = own @ losses
         return Gains.of((losses - less) / loss, own) if loss > 0 else Gains(0.0, 0.0)
+
+
+def _patterns(rows):
+    """Find the different rows of a table of bool, and which of them each row is."""
+    packed, kinds = np.unique(np.packbits(rows, axis=1), axis=0, return_inverse=True)
+    patterns = np.unpackbits(packed, axis=1, count=rows.shape[1]).astype(bool)
+    return patterns, kinds.reshape(-1)
 
 
 def _winsorized(errors):

@@ -8,7 +8,9 @@ import torch
 from ._kriging import TIE, UNKNOWN, distances, nearest
 
 _N_STEPS = 100
-_STEP_ROWS = 256
+# Rows that a step looks at, fewer where there are many to compare them to.
+_STEP_ROWS, _LEAST_STEP_ROWS = 256, 128
+_STEP_PAIRS = 2**19
 _STEP_NEIGHBORS = 16
 _LR = 0.1
 # With fewer rows an input, distances stay as they are.
@@ -50,6 +52,9 @@ def learned_scale(inputs, cells, folds, rng):
         log_scale = _serial_relevance(inputs, errors, rng).requires_grad_()
         errors = torch.from_numpy(errors)
         parameters = [log_scale]
+        n_drawn = np.clip(
+            min(_STEP_PAIRS // n_rows, n_rows // 2), _LEAST_STEP_ROWS, _STEP_ROWS
+        )
         for step in range(_N_STEPS):
             if step % (_N_STEPS // 2) == 0:
                 if step:
@@ -61,7 +66,7 @@ def learned_scale(inputs, cells, folds, rng):
             progress = 2 * step / _N_STEPS % 1
             for group in optimizer.param_groups:
                 group["lr"] = _LR * (1 + np.cos(np.pi * progress)) / 2
-            drawn = torch.from_numpy(rng.permutation(n_rows)[:_STEP_ROWS])
+            drawn = torch.from_numpy(rng.permutation(n_rows)[:n_drawn])
             left = _left_over(
                 log_scale, log_range, log_nugget, drawn, inputs, errors, folds
             )
