@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.func import functional_call
 
-from skmtl._bank import DropoutBank, LinearBank, RowsBank, take_networks
+from skmtl._bank import _MANY_ROWS, DropoutBank, LinearBank, RowsBank, take_networks
 from skmtl._net import fit_bank
 from skmtl._streams import Streams
 from skmtl.architecture import BankShape, HardSharing
@@ -75,6 +75,45 @@ def test_one_network_serves_expanded_weights_without_a_copy():
     inputs = normal(6, 4, 3)
     functional_call(bank, tensors, (inputs,)).sum().backward()
     torch.testing.assert_close(bank.weight.grad[0, :, 0], inputs.sum((0, 1)))
+
+
+@given(sizes, sizes, st.integers(1, 15), st.integers(46, 50), st.booleans())
+def test_maps_that_are_turned_round_are_no_others(
+    n_networks, n_in, n_out, n_rows, needs
+):
+    bank = linear_bank(n_networks, n_in, n_out)
+    inputs = normal(n_networks, n_rows, n_in, seed=1).requires_grad_(needs)
+    slope = normal(n_networks, n_rows, n_out, seed=2)
+    asked = [*bank.parameters(), *[inputs] * needs]
+    outputs = bank(inputs)
+    expected = torch.baddbmm(bank.bias, inputs, bank.weight)
+    torch.testing.assert_close(outputs, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(outputs, asked, slope),
+        torch.autograd.grad(expected, asked, slope),
+    )
+
+
+def test_maps_that_are_turned_round_have_slopes_of_slopes():
+    bank = linear_bank(2, 3, 2)
+    tensors = [p.detach().requires_grad_() for p in bank.parameters()]
+    inputs = normal(2, _MANY_ROWS, 3, seed=1).requires_grad_()
+
+    def run(weight, bias, inputs):
+        tensors = {"weight": weight, "bias": bias}
+        return functional_call(bank, tensors, (inputs,)).square().sum(1)
+
+    assert torch.autograd.gradcheck(run, (*tensors, inputs))
+    assert torch.autograd.gradgradcheck(run, (*tensors, inputs))
+
+
+def test_maps_that_are_turned_round_run_under_vmap():
+    bank = linear_bank(2, 3, 2)
+    inputs = normal(5, 2, _MANY_ROWS, 3, seed=1)
+    found = torch.func.vmap(torch.func.grad(lambda rows: bank(rows).square().sum()))
+    for rows, slope in zip(inputs, found(inputs), strict=True):
+        at_outputs = 2 * (rows @ bank.weight + bank.bias)
+        torch.testing.assert_close(slope, at_outputs @ bank.weight.mT)
 
 
 @given(sizes, sizes, sizes)
