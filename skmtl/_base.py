@@ -8,11 +8,12 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ._adaptation import adapted_net
+from ._encoder_fit import fitted_places
 from ._fitting import FitsNetworks
 from ._incremental import TrainsOn
 from ._members import Members
 from ._net import RowsDataset, fit_bank, krige, settle_guard
-from ._planning import MOST_EPOCHS, fitted_places
+from ._planning import MOST_EPOCHS
 from ._tasks import (
     TaskData,
     check_rows,

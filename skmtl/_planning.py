@@ -8,16 +8,20 @@ from sklearn.utils import check_random_state
 
 from ._column_draw import cost_of_drawing
 from ._constraints import Interval, StrOptions
-from ._encoder_bank import EncodedColumns
+from ._encoder_fit import (
+    fitted_encoder,
+    fitted_places,
+    relevance_of,
+    stumps_of,
+    stumps_pay,
+)
 from ._members import Members
 from ._net import Hyperparameters, NetworkPlan, guard_plans
 from ._pilot import run_pilot
-from ._relevance import column_relevance, scaled_by_relevance
-from ._stumps import found_stumps, gain_of_stumps
+from ._relevance import scaled_by_relevance
 from ._tasks import check_class_weight, check_task_weights, target_transforms
 from .architecture import Architecture, HardSharing
-from .encoding import Auto, Encoding, PiecewiseLinear, Raw
-from .encoding._places import Places
+from .encoding import Auto, Encoding, Raw
 from .loss import by_alias, resolve
 from .weighting import Equal, Weighting
 
@@ -30,10 +34,7 @@ _SHARE = 0.7
 # squared error of ones and zeros is noise, whoever sees what.
 _DRAW_COSTS = {"number": 0.02, "class": 0.001}
 _NEIGHBORS = 16  # that "auto" stands for
-# Stumps that "auto" stands for, where ridge regressions gain that much by some of them;
-# by measurement, see bench_stumps.py.
-_STUMPS, _STUMPS_ASKED = 32, 16
-_STUMPS_GAIN = {False: 0.985, True: 0.99}  # whether inputs have their relevance
+_STUMPS = 32  # that "auto" stands for where they pay, by measurement
 # Epochs that "auto" stands for: as many as visit so many rows, within limits. On
 # thousands of rows more of them gained nothing where labels have noise, and near rows
 # correct networks better that have trained for less; see search_defaults.py.
@@ -232,8 +233,10 @@ class PlansNetworks:
             if encoder is None:
                 if fold not in told:
                     told[fold] = {
-                        "relevance": _relevance(data, train) if weighs else None,
-                        "stumps": _stumps(data, train, n_stumps) if n_stumps else None,
+                        "relevance": relevance_of(data, train) if weighs else None,
+                        "stumps": stumps_of(data, train, n_stumps)
+                        if n_stumps
+                        else None,
                     }
                 encoder = self._encoder(
                     data,
@@ -367,9 +370,9 @@ class PlansNetworks:
         if columns is None:
             if fold not in fitted:
                 rows = rows if by_fold else slice(None)
-                fitted[fold] = _fitted_encoder(encoding, data, rows, **told)
+                fitted[fold] = fitted_encoder(encoding, data, rows, **told)
             return fitted[fold]
-        return _fitted_encoder(encoding, data, rows, columns, **told)
+        return fitted_encoder(encoding, data, rows, columns, **told)
 
     def _n_stumps(self, data):
         """Decide how many inputs step at thresholds of trees."""
@@ -385,23 +388,8 @@ class PlansNetworks:
             )
         if self.stumps != "auto":
             return self.stumps
-        # Beside lines alone, as those of Standard, any curve would look like steps.
-        encoding, numbers = PiecewiseLinear(), _numbers(data)
-        shown = _shown_to_trees(data, slice(None))
-
-        def pay(weighs):
-            def encoder_of(rows):
-                relevance = _relevance(data, rows) if weighs else None
-                return _fitted_encoder(encoding, data, rows, relevance=relevance)
-
-            gain = gain_of_stumps(encoder_of, data.X, *shown, numbers, _STUMPS_ASKED)
-            return gain <= _STUMPS_GAIN[weighs]
-
-        # Stumps also say which columns count, which networks know by relevance, and of
-        # two comparisons one may be led astray by a wild value.
-        if not pay(False) or (self.relevance is not None and not pay(True)):
-            return 0
-        return _STUMPS
+        pays = stumps_pay(data, with_relevance=self.relevance is not None)
+        return _STUMPS if pays else 0
 
     def _encodes_by_fold(self):
         # The modules of users see the same inputs in all members, whatever folds lack.
@@ -430,7 +418,7 @@ class PlansNetworks:
         targets, places = data.encoder.perfect(data.y), fitted_places(data)
         if self.relevance is not None:
             # The networks will know, too, which columns it would cost to miss.
-            places = scaled_by_relevance(places, _relevance(data, slice(None)))
+            places = scaled_by_relevance(places, relevance_of(data))
         costs = cost_of_drawing(places, data.X, targets, _SHARE)
         limits = np.array([_DRAW_COSTS[kind] for kind in data.kinds])
         known = np.isfinite(costs)
@@ -498,63 +486,3 @@ class PlansNetworks:
             # About 16 batches an epoch for small tables; see bench_tabular.py.
             return int(np.clip(2 ** np.round(np.log2(n_rows / 16)), 32, 256))
         return self.batch_size
-
-
-def fitted_places(data):
-    """Fit the coordinates of rows, for distances and for ridge regressions.
-
-    Parameters
-    ----------
-    data : TaskData
-        The rows.
-
-    Returns
-    -------
-    columns : EncodedColumns
-        Of all columns of X, fitted on all rows.
-    """
-    return _fitted_encoder(Places(), data, slice(None))
-
-
-def _shown_to_trees(data, rows):
-    """Labels and weights of some rows; all tasks count alike.
-
-    Candidates of a search that weigh tasks differently share their encoders.
-    """
-    weight = data.weight[rows]
-    targets = data.encoder.perfect(np.where(weight > 0, data.y[rows], np.nan))
-    return targets, weight.max(axis=1)
-
-
-def _numbers(data):
-    """Tell which columns of X hold numbers, ndarray of bool."""
-    numbers = np.ones(data.X.shape[1], bool)
-    numbers[data.category_columns] = False
-    return numbers
-
-
-def _relevance(data, rows):
-    """Ask what the columns of X tell about the labels in some rows."""
-    return column_relevance(data.X[rows], *_shown_to_trees(data, rows))
-
-
-def _stumps(data, rows, n_stumps):
-    """Ask where the labels of some rows step."""
-    shown = _shown_to_trees(data, rows)
-    return found_stumps(data.X[rows], *shown, _numbers(data), n_stumps)
-
-
-def _fitted_encoder(encoding, data, rows, columns=None, *, relevance=None, stumps=None):
-    """Fit an encoding on some rows, and on some columns or all."""
-    X, categories = data.X[rows], data.categories
-    weight = data.weight[rows].max(axis=1)
-    if columns is not None:
-        X = X[:, columns]
-        categories = [categories[j] for j in columns] if categories else categories
-    fitted = encoding.fit(X, weight, *([categories] if categories else []))
-    if columns is not None:
-        fitted = fitted.reading(columns)
-        stumps = None if stumps is None else stumps.of_columns(columns)
-    if stumps is not None:
-        fitted = EncodedColumns.join([fitted, stumps.encoded()])
-    return fitted if relevance is None else scaled_by_relevance(fitted, relevance)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skmtl import MultiTaskNetRegressor
 from skmtl import _column_draw as column_draw
 from skmtl._column_draw import cost_of_drawing
-from skmtl._planning import fitted_places
+from skmtl._encoder_fit import fitted_places
 from skmtl._tasks import check_task_data
 from skmtl.architecture import HardSharing
 from skmtl.encoding import PiecewiseLinear, Raw, Standard

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 
-from skmtl import MixedTaskNet, MultiTaskNetRegressor
-from skmtl import _planning as planning
+from skmtl import MixedTaskNet, MultiTaskNetRegressor, _encoder_fit
 from skmtl._encoder_bank import encoded_rows
 from skmtl._ridge_path import ridge_predictions
 from skmtl._stumps import Stumps, found_stumps
@@ -253,7 +252,7 @@ def test_networks_that_go_on_are_not_asked_again(monkeypatch):
     def asked(*_):
         raise AssertionError("trees were asked again")
 
-    monkeypatch.setattr(planning, "gain_of_stumps", asked)
+    monkeypatch.setattr(_encoder_fit, "gain_of_stumps", asked)
     assert n_inputs(model.fit(X, y)) == before
     assert n_inputs(model.partial_fit(X, y)) == before
     with pytest.raises(AssertionError, match="asked again"):
