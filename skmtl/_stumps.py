@@ -200,7 +200,8 @@ def gain_of_stumps(encoder_of, X, targets, weight, numbers, n_stumps):
             found = ridge_predictions(
                 inputs[train], table.y[train] - mean, inputs[valid], _STRENGTHS
             )
-            squares[side] += ((table.y[valid] - mean - found) ** 2).sum(axis=1)
+            errors = (table.y[valid] - mean - found) ** 2
+            squares[side] += (errors * table.known[valid]).sum(axis=1)
     without, with_stumps = squares.min(axis=1)
     there = (without > 0) & (with_stumps > 0)
     if not there.any():

@@ -25,6 +25,8 @@ class TreeTable:
         Standardised, so that each task has one variance in all; 0 where a label is
         missing. More than 32 columns are sums of them with random weights, which vary
         with a column of X as much as the targets do.
+    known : ndarray of shape (n_rows, n_targets), bool
+        Where a label is not missing; everywhere where columns are sums.
     weight : ndarray of shape (n_rows,)
         Of the rows, with a mean of about 1.
     varying : ndarray of shape (n_columns,), bool
@@ -34,6 +36,7 @@ class TreeTable:
     rows: np.ndarray
     places: np.ndarray
     y: np.ndarray
+    known: np.ndarray
     weight: np.ndarray
     varying: np.ndarray
 
@@ -66,15 +69,16 @@ class TreeTable:
         if len(rows) > max_rows:
             kept = rng.permutation(len(rows))[:max_rows]
             rows, weight = rows[kept], weight[kept]
-        y = _standardised(np.concatenate(targets, axis=1)[rows], weight, share)
+        y, known = _standardised(np.concatenate(targets, axis=1)[rows], weight, share)
         places = rankdata(X[rows], axis=0, nan_policy="omit")
         varying = _varying(places)
         places = places[:, varying]
         order = rng.permutation(_in_order(np.hstack([places, y])))
-        y = y[order]
+        y, known = y[order], known[order]
         if y.shape[1] > _MAX_TARGETS:
             y = y @ rng.normal(size=(y.shape[1], _MAX_TARGETS))
-        return cls(rows[order], places[order], y, weight[order], varying)
+            known = np.ones(y.shape, bool)
+        return cls(rows[order], places[order], y, known, weight[order], varying)
 
     def taking(self, positions):
         """Keep some of the rows.
@@ -89,7 +93,7 @@ class TreeTable:
         table : TreeTable
             In the order asked for.
         """
-        parts = (self.rows, self.places, self.y, self.weight)
+        parts = (self.rows, self.places, self.y, self.known, self.weight)
         return TreeTable(*(part[positions] for part in parts), self.varying)
 
 
@@ -128,7 +132,10 @@ def _in_order(table):
 
 
 def _standardised(y, weight, share):
-    """Scale targets to a given deviation; what is missing is put at the mean."""
+    """Scale targets to a given deviation, and tell which are known.
+
+    What is missing is put at the mean.
+    """
     missing = np.isnan(y)
     low = np.where(missing, np.inf, y).min(axis=0, initial=np.inf)
     high = np.where(missing, -np.inf, y).max(axis=0, initial=-np.inf)
@@ -138,4 +145,4 @@ def _standardised(y, weight, share):
     mean = (known * filled).sum(axis=0) / known.sum(axis=0)
     filled = np.where(known > 0, filled - mean, 0.0)
     scale = np.sqrt((known * filled**2).sum(axis=0) / known.sum(axis=0))
-    return (filled / scale).round(6) * share[varying]
+    return (filled / scale).round(6) * share[varying], known > 0

@@ -179,6 +179,17 @@ def test_steps_are_seen_and_curves_left_alone(kind):
         assert more.max() <= 32
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_steps_are_seen_with_half_of_the_labels(seed):
+    X, y = step_data(n_samples=500, seed=seed)
+    y[np.random.default_rng(seed).random(y.shape) < 0.5] = np.nan
+    auto, none = (
+        n_inputs(small("regressor", max_epochs=1, stumps=stumps).fit(X, y))
+        for stumps in ("auto", None)
+    )
+    assert (np.subtract(auto, none) > 0).all()
+
+
 def test_none_where_nothing_steps_is_bit_equal():
     X, y = curved_data()
     auto, none = (
