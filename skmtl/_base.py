@@ -424,17 +424,31 @@ class BaseTaskNet(TrainsOn, FitsNetworks):
         columns that a member reads is 1, learned inputs aside; NaN for columns that
         nobody reads. A column counts as 0 for members that do not see it.
         """
-        self._fitted("relevance_")
+        sizes = self._by_column("relevance_", np.maximum, lambda encoder: encoder.size)
+        return np.where(sizes > 0, sizes, np.nan)
+
+    @property
+    def stumps_(self):
+        """How many inputs step in each column of X, ndarray of (`n_features_in_`,).
+
+        Means over the members; 0 everywhere where steps do not pay.
+        """
+        return self._by_column(
+            "stumps_", np.add, lambda encoder: encoder.kind == encoder.STEP
+        )
+
+    def _by_column(self, name, ufunc, of_inputs):
+        """Reduce something of inputs to one number a column of X, mean over members."""
+        self._fitted(name)
         shape = self._input_shape or (self.n_features_in_,)
         names = np.arange(np.prod(shape))
         if len(shape) == 1:
             names = without_task_column(self, names).astype(int)
         encoders = self._known_encoders()
-        sizes = np.zeros((len(encoders), np.prod(shape)))
-        for own, encoder in zip(sizes, encoders, strict=True):
-            np.maximum.at(own, names[encoder.source], encoder.size)
-        mean = sizes.mean(axis=0).reshape(shape)
-        return np.where(mean > 0, mean, np.nan)
+        found = np.zeros((len(encoders), np.prod(shape)))
+        for own, encoder in zip(found, encoders, strict=True):
+            ufunc.at(own, names[encoder.source], of_inputs(encoder))
+        return found.mean(axis=0).reshape(shape)
 
     @property
     def neighbor_gain_(self):

@@ -47,7 +47,8 @@ class EncodedColumns:
         What the input is: `LINE`, the default, is the line itself; `EQUALS` is 1 where
         the raw value is `shift` and 0 elsewhere; `CODE` is a line that counts the
         categories of a column from 1, `high` of them, and is replaced by a learned
-        embedding; `WAVE` is a line that is replaced by a periodic embedding.
+        embedding; `WAVE` is a line that is replaced by a periodic embedding; `STEP` is
+        a line between two neighbouring values.
     size : ndarray of shape (n_inputs,), optional
         Factor on the input, whatever it is; 1 by default, and where it is `CODE` or
         `WAVE`.
@@ -59,6 +60,7 @@ class EncodedColumns:
     EQUALS = 1
     CODE = 2
     WAVE = 3
+    STEP = 4
 
     source: np.ndarray
     shift: np.ndarray
@@ -100,7 +102,7 @@ class EncodedColumns:
         Parameters
         ----------
         kind : int
-            `LINE`, `EQUALS`, `CODE` or `WAVE`.
+            `LINE`, `EQUALS`, `CODE`, `WAVE` or `STEP`.
 
         Returns
         -------

@@ -68,8 +68,9 @@ class Stumps(NamedTuple):
         n_stumps = len(self.source)
         slope = 1 / (self.above - self.below)
         zeros = np.zeros(n_stumps)
+        kind = np.full(n_stumps, EncodedColumns.STEP)
         return EncodedColumns(
-            self.source, self.below, slope, zeros, np.ones(n_stumps), zeros
+            self.source, self.below, slope, zeros, np.ones(n_stumps), zeros, kind
         )
 
 

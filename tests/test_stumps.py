@@ -183,11 +183,7 @@ def test_steps_are_seen_and_curves_left_alone(kind):
 def test_steps_are_seen_with_half_of_the_labels(seed):
     X, y = step_data(n_samples=500, seed=seed)
     y[np.random.default_rng(seed).random(y.shape) < 0.5] = np.nan
-    auto, none = (
-        n_inputs(small("regressor", max_epochs=1, stumps=stumps).fit(X, y))
-        for stumps in ("auto", None)
-    )
-    assert (np.subtract(auto, none) > 0).all()
+    assert small("regressor", max_epochs=1, stumps="auto").fit(X, y).stumps_.any()
 
 
 def test_none_where_nothing_steps_is_bit_equal():
@@ -298,6 +294,17 @@ def test_inputs_are_as_large_as_their_column_is_relevant():
     for encoder in model._known_encoders():
         for j in np.unique(encoder.source):
             assert len(np.unique(encoder.size[encoder.source == j])) == 1
+
+
+def test_stumps_are_counted_by_column():
+    X, y = step_data()
+    frame = pd.DataFrame(X, columns=list("abcdef")).assign(shop="x")
+    frame = frame[["a", "shop", "b", "c", "d", "e", "f"]]
+    settings = {"max_epochs": 1, "task_column": "shop", "stumps": 5}
+    model = small("regressor", **settings).fit(frame, y[:, 0])
+    assert model.stumps_.shape == (7,)
+    assert model.stumps_[[0, 2]].sum() == model.stumps_.sum() == 5
+    assert not small("regressor", max_epochs=1).fit(X, y).stumps_.any()
 
 
 def test_row_tasks_step_too():
