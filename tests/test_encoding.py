@@ -63,6 +63,31 @@ def test_moments_equal_those_of_numpy(seed, missing):
         np.testing.assert_allclose(scale[j], np.sqrt(variance))
 
 
+@given(
+    value=st.floats(-1e6, 1e6),
+    n_rows=st.integers(1, 2000),
+    seed=st.integers(0, 99),
+    missing=st.booleans(),
+    by_cell=st.booleans(),
+)
+def test_a_constant_has_no_scale(value, n_rows, seed, missing, by_cell):
+    rng = np.random.default_rng(seed)
+    X = np.full((n_rows, 3), value)
+    weight = rng.uniform(size=X.shape if by_cell else n_rows).round(1)
+    weight[0] = 1
+    X[np.broadcast_to(weight.T, X.T.shape).T == 0] += 1  # rows that do not count
+    if missing:
+        X[1:][rng.uniform(size=(n_rows - 1, 3)) < 0.3] = np.nan
+    np.testing.assert_array_equal(weighted_moments(X, weight)[1], 0)
+
+
+@pytest.mark.parametrize("n_rows", [400, 500, 800, 3000])
+def test_a_column_that_is_constant_is_left_out(n_rows):
+    X = np.column_stack([table(n_rows), np.ones(n_rows)])
+    for encoding in (Standard(), PiecewiseLinear(), Places()):
+        assert 3 not in encoding.fit(X, np.ones(n_rows)).source
+
+
 def test_moments_by_cell_weigh_each_column_alone():
     X, weight = table(), np.random.default_rng(1).uniform(size=(30, 3))
     mean, scale = weighted_moments(X, weight)
