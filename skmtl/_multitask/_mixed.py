@@ -158,8 +158,8 @@ class MixedTaskNet(BaseTaskNet):
         members; NaN for columns that are not read, as they do not vary, hold the tasks
         or are drawn by no member. 1 where inputs are learned.
     stumps_ : ndarray of shape (`n_features_in_`,)
-        How many inputs step in each column of X, the mean over the members; 0
-        everywhere where `stumps` do not pay.
+        How many inputs step in each column of X, the mean over the members; 0 for
+        columns without any, and everywhere where `stumps` do not pay.
     neighbor_gain_ : ndarray of shape (n_columns,)
         Share of their loss that near rows spare held-out rows, for each column of y; 0
         for columns that are not corrected.
