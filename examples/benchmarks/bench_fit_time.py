@@ -12,10 +12,11 @@ small fit that warms up. Beside it CatBoost's joint loss with 500 trees.
 Reading
 -------
 The bar is five seconds or CatBoost's time, whichever is longer, and ten seconds on the
-drawn table. ``--large`` takes tables of thousands of rows instead. Of these, tables of
-few targets are known to be over the bar; they are judged by two and a half times of it.
-Best of two fits; other work on the machine shows in the numbers. Both have as many
-threads as torch takes by itself, or as many as ``OMP_NUM_THREADS`` says.
+drawn table. ``--large`` takes tables of thousands of rows instead. With both threads of
+a machine of two cores all of them are under the bar; with one, bike_sharing is known to
+be over it, and the tables are judged by twice the bar. Best of two fits; other work on
+the machine shows in the numbers. Both have as many threads as torch takes by itself, or
+as many as ``OMP_NUM_THREADS`` says.
 
     python bench_fit_time.py
     python bench_fit_time.py --large
@@ -36,7 +37,7 @@ from skmtl import MultiTaskNetRegressor
 
 TABLES = ("mtr_enb", "mtr_jura", "mtr_wq")
 LARGE = ("wine_quality", "bike_sharing", "mtr_rf1")
-KNOWN = 2.5  # times the bar, that large tables of few targets may take
+KNOWN = 2.0  # times the bar, that large tables may take with a single thread
 
 
 def seconds(make, X, y, repeats=2):
@@ -93,7 +94,8 @@ def main():
         bar = 10.0 if name == "drawn" and not large else max(5.0, theirs)
         shape = " x ".join(map(str, (*X.shape, n_targets)))
         lines.append([name, shape, f"{ours:.1f}", f"{theirs:.1f}", f"{bar:.1f}"])
-        slow += [name] * (ours > (KNOWN if large else 1) * bar)
+        patience = KNOWN if large and get_num_threads() == 1 else 1.0
+        slow += [name] * (ours > patience * bar)
     print_table(["table", "shape", "skmtl", "CatBoost, 500 trees", "bar"], lines)
     assert not slow, f"over the bar: {slow}"
 
