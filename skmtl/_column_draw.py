@@ -3,14 +3,12 @@
 import numpy as np
 
 from ._encoder_bank import encoded_rows
-from ._ridge_path import ridge_predictions
+from ._ridge_path import STRENGTHS, ridge_predictions
 
 # Rows that are looked at, folds that hold them out, and draws that are averaged.
 _MAX_ROWS = 1_000
 _N_FOLDS = 4
 _N_DRAWS = 16
-# Ridge strengths, over the number of rows; each side takes its best.
-_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 # Columns that are looked at, and patterns of missing labels.
 _MAX_COLUMNS = 200
 _MAX_PATTERNS = 8
@@ -69,15 +67,15 @@ def _costs(inputs, targets, draws):
     """Compare for tasks that are labelled in the same rows."""
     starts = np.cumsum([0] + [target.shape[1] for target in targets[:-1]])
     targets = np.concatenate(targets, axis=1)
-    errors = np.zeros((2, len(_STRENGTHS), len(starts)))
+    errors = np.zeros((2, len(STRENGTHS), len(starts)))
     fold = np.arange(len(inputs)) % _N_FOLDS
     for k in range(_N_FOLDS):
         train, valid = fold != k, fold == k
         mean = targets[train].mean(axis=0)
         parts = inputs[train], targets[train] - mean, inputs[valid]
-        whole = ridge_predictions(*parts, _STRENGTHS)
+        whole = ridge_predictions(*parts, STRENGTHS)
         drawn = [
-            ridge_predictions(parts[0][:, d], parts[1], parts[2][:, d], _STRENGTHS)
+            ridge_predictions(parts[0][:, d], parts[1], parts[2][:, d], STRENGTHS)
             for d in draws
         ]
         for side, found in enumerate((whole, np.mean(drawn, axis=0))):

@@ -57,8 +57,8 @@ def column_relevance(X, targets, weight):
     """
     rng = np.random.default_rng(0)
     table = TreeTable.of(X, targets, weight, max_rows=_MAX_ROWS, rng=rng)
-    n_columns, places, y = np.count_nonzero(table.varying), table.places, table.y
-    if n_columns < 2 or y.shape[1] == 0 or len(y) < 2 * _MIN_ROWS_LEAF:
+    n_columns, places = np.count_nonzero(table.varying), table.places
+    if n_columns < 2 or table.y.shape[1] == 0 or len(places) < 2 * _MIN_ROWS_LEAF:
         return np.ones(X.shape[1])
     shuffled = places[rng.permutation(len(places))]
     forest = ExtraTreesRegressor(
@@ -70,8 +70,8 @@ def column_relevance(X, targets, weight):
     )
     # Thresholds are drawn between the extremes, so that one wild value would take all:
     # trees see ranks.
-    y = y[:, 0] if y.shape[1] == 1 else y
-    forest.fit(np.hstack([places, shuffled]), y, sample_weight=table.weight)
+    both = np.hstack([places, shuffled])
+    forest.fit(both, table.labels, sample_weight=table.weight)
     own, chance = forest.feature_importances_.reshape(2, n_columns)
     chance = (chance + chance.mean()) / 2
     relevance = np.zeros(X.shape[1])

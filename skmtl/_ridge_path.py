@@ -2,6 +2,9 @@
 
 import numpy as np
 
+# Strengths to try, over the number of rows; who compares takes the best of each side.
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
 
 def ridge_predictions(inputs, targets, new, strengths):
     """Predict new rows by ridge regressions without an intercept.

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 
 from ._encoder_bank import EncodedColumns, encoded_rows
-from ._ridge_path import ridge_predictions
+from ._ridge_path import STRENGTHS, ridge_predictions
 from ._tree_table import TreeTable
 
 # Of a forest, to find stumps and to ask whether they pay.
@@ -21,7 +21,6 @@ _MAX_TRIED = 32
 _MAX_ROWS = 2_000
 _MAX_ROWS_ASKED = 1_000
 _N_FOLDS = 3
-_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 # Inputs of the regressions end here, so that no wild value decides.
 _WILD = 10.0
 
@@ -125,8 +124,7 @@ def _of_table(X, table, n_stumps, n_trees=_N_TREES):
         random_state=0,
         n_jobs=1,
     )
-    y = table.y[:, 0] if table.y.shape[1] == 1 else table.y
-    forest.fit(table.places, y, sample_weight=table.weight)
+    forest.fit(table.places, table.labels, sample_weight=table.weight)
     splits = [_splits(tree.tree_) for tree in forest.estimators_]
     column, threshold, gain = map(np.concatenate, zip(*splits, strict=True))
     names = np.flatnonzero(table.varying)
@@ -186,7 +184,7 @@ def gain_of_stumps(encoder_of, X, targets, weight, numbers, n_stumps):
     if n_rows < _N_FOLDS * 4 * _MIN_ROWS_LEAF or n_targets == 0:
         return 1.0
     fold = np.arange(n_rows) % _N_FOLDS
-    squares = np.zeros((2, len(_STRENGTHS), n_targets))
+    squares = np.zeros((2, len(STRENGTHS), n_targets))
     for k in range(_N_FOLDS):
         train, valid = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         own = table.taking(train)
@@ -199,7 +197,7 @@ def gain_of_stumps(encoder_of, X, targets, weight, numbers, n_stumps):
             inputs = inputs.clip(-_WILD, _WILD)
             inputs = inputs - inputs[train].mean(axis=0)
             found = ridge_predictions(
-                inputs[train], table.y[train] - mean, inputs[valid], _STRENGTHS
+                inputs[train], table.y[train] - mean, inputs[valid], STRENGTHS
             )
             errors = (table.y[valid] - mean - found) ** 2
             squares[side] += (errors * table.known[valid]).sum(axis=1)

@@ -80,6 +80,11 @@ class TreeTable:
             known = np.ones(y.shape, bool)
         return cls(rows[order], places[order], y, known, weight[order], varying)
 
+    @property
+    def labels(self):
+        """`y` as scikit-learn's trees take it, a single target without its axis."""
+        return self.y[:, 0] if self.y.shape[1] == 1 else self.y
+
     def taking(self, positions):
         """Keep some of the rows.
 
